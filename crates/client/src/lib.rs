@@ -1,0 +1,1 @@
+//! The Packhorse client: plans a download, drives sessions, verifies and reports.

@@ -1,0 +1,9 @@
+//! What a Packhorse client and server say to each other.
+
+pub mod address;
+pub mod content;
+pub mod escape;
+pub mod key;
+pub mod limits;
+pub mod path;
+pub mod proof;

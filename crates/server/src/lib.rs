@@ -1,0 +1,1 @@
+//! The Packhorse server: limits, access and the driver of the server session.

@@ -1,0 +1,1 @@
+//! Where Packhorse reads files from and writes them to.

@@ -1,0 +1,1 @@
+//! Byte streams for Packhorse: the kernel's TCP and TLS.
