@@ -1,0 +1,47 @@
+//! The project's own checks: `cargo xtask tidy` and `cargo xtask test`.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+mod python;
+mod rust_code;
+mod suite;
+mod tidy;
+mod tree;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  tidy          check what the compiler and clippy cannot: arrows, lengths, names, links
+  test [ARG...] build packhorse, prepare the Python tests, and run every test;
+                ARGs go to `cargo nextest run`, or to `cargo test` where nextest is missing
+";
+
+fn main() -> anyhow::Result<ExitCode> {
+    let mut arguments = env::args_os().skip(1);
+    let command = arguments.next();
+    match command.as_ref().and_then(|name| name.to_str()) {
+        Some("tidy") => tidy::run(&workspace_root()?),
+        Some("test") => suite::run(&workspace_root()?, &arguments.collect::<Vec<_>>()),
+        Some("help" | "--help" | "-h") => {
+            print!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => {
+            eprint!("{USAGE}");
+            Ok(ExitCode::from(2))
+        }
+    }
+}
+
+/// The folder above this crate, as cargo names it at run time: a path compiled in would
+/// be wrong once two clones share a target directory.
+fn workspace_root() -> anyhow::Result<PathBuf> {
+    let manifest_dir = env::var_os("CARGO_MANIFEST_DIR").context("run this as `cargo xtask`")?;
+    let mut root = PathBuf::from(manifest_dir);
+    root.pop();
+    Ok(root)
+}

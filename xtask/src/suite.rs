@@ -1,0 +1,136 @@
+//! Runs every test of the workspace.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, ensure};
+
+use crate::python;
+
+/// Where tests find the interpreter that has what `tests/python/requirements.txt` asks for.
+const PYTHON_VARIABLE: &str = "PACKHORSE_PYTHON";
+
+/// Builds `packhorse`, prepares Python, and runs the tests with `arguments` passed on.
+pub(crate) fn run(root: &Path, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    let mut build = cargo(root);
+    build.args(["build", "--locked", "--package", "packhorse"]);
+    let built = build.status().context("cannot run cargo")?;
+    ensure!(built.success(), "packhorse does not build");
+
+    let runner = if nextest_is_installed(root) {
+        Runner::Nextest
+    } else {
+        Runner::CargoTest
+    };
+    let mut tests = cargo(root);
+    tests.args(runner.arguments(arguments));
+    // One prepared by hand is taken as it is.
+    if env::var_os(PYTHON_VARIABLE).is_none()
+        && let Some(interpreter) = python_or_skip(root)?
+    {
+        tests.env(PYTHON_VARIABLE, interpreter);
+    }
+    let status = tests.status().context("cannot run cargo")?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Runner {
+    Nextest,
+    CargoTest,
+}
+
+impl Runner {
+    /// What cargo is given: the whole workspace, unless `passed_on` names packages.
+    fn arguments(self, passed_on: &[OsString]) -> Vec<OsString> {
+        let command = match self {
+            Self::Nextest => &["nextest", "run"][..],
+            Self::CargoTest => &["test"],
+        };
+        let names_packages = passed_on.iter().any(|argument| {
+            let argument = argument.to_string_lossy();
+            argument.starts_with("-p") || argument.starts_with("--package")
+        });
+        let scope = if names_packages {
+            &["--locked"][..]
+        } else {
+            &["--workspace", "--locked"]
+        };
+        let fixed = command.iter().chain(scope).map(OsString::from);
+        fixed.chain(passed_on.iter().cloned()).collect()
+    }
+}
+
+/// The interpreter for the Python tests.
+///
+/// Without one their absence is announced, and in CI it is an error: there nobody reads
+/// an announcement.
+fn python_or_skip(root: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let error = match python::prepare(root) {
+        Ok(interpreter) => return Ok(Some(interpreter)),
+        Err(error) => error,
+    };
+    if env::var_os("CI").is_some_and(|value| value == "true") {
+        return Err(error.context("the Python tests must run where CI=true"));
+    }
+    let line = "=".repeat(72);
+    eprintln!("{line}\nSKIPPED: the tests with Python clients.\n{error:#}\n{line}");
+    Ok(None)
+}
+
+fn nextest_is_installed(root: &Path) -> bool {
+    let mut version = cargo(root);
+    version
+        .args(["nextest", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    version.status().is_ok_and(|status| status.success())
+}
+
+fn cargo(root: &Path) -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root);
+    cargo
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_passed_on() {
+        for (runner, passed_on, expected) in [
+            (Runner::Nextest, "", "nextest run --workspace --locked"),
+            (
+                Runner::Nextest,
+                "rto",
+                "nextest run --workspace --locked rto",
+            ),
+            (
+                Runner::Nextest,
+                "-p packhorse-tcp",
+                "nextest run --locked -p packhorse-tcp",
+            ),
+            (
+                Runner::CargoTest,
+                "--package=xtask",
+                "test --locked --package=xtask",
+            ),
+            (
+                Runner::CargoTest,
+                "-- --ignored",
+                "test --workspace --locked -- --ignored",
+            ),
+        ] {
+            let passed_on: Vec<OsString> = passed_on.split_whitespace().map(Into::into).collect();
+            let expected: Vec<OsString> = expected.split_whitespace().map(Into::into).collect();
+            assert_eq!(runner.arguments(&passed_on), expected, "{runner:?}");
+        }
+    }
+}
