@@ -2,7 +2,10 @@
 
 pub mod address;
 pub mod content;
+pub mod entry;
 pub mod escape;
+pub mod filter;
+pub mod frame;
 pub mod key;
 pub mod limits;
 pub mod path;
