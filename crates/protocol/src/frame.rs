@@ -1,5 +1,6 @@
 //! Frames: a type (u8), a length (u32, little-endian) and a body of that many bytes.
 
+use serde::Serialize;
 use thiserror::Error;
 
 /// The bytes in front of a body.
@@ -129,6 +130,13 @@ impl FrameBuilder {
     /// The whole buffer, header included, to append to.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
+    }
+
+    /// Appends an encoded message to the body.
+    pub fn append<M: Serialize>(&mut self, message: &M) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.bytes = postcard::to_extend(message, bytes)
+            .expect("messages hold only what postcard can write, and a Vec takes it all");
     }
 
     /// How many bytes the body has so far.

@@ -8,5 +8,8 @@ pub mod filter;
 pub mod frame;
 pub mod key;
 pub mod limits;
+pub mod message;
 pub mod path;
 pub mod proof;
+pub mod session;
+pub mod tree;
