@@ -20,7 +20,14 @@ usage: cargo xtask COMMAND
                 ARGs go to `cargo nextest run`, or to `cargo test` where nextest is missing
 ";
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    dispatch().unwrap_or_else(|error| {
+        eprintln!("xtask: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn dispatch() -> anyhow::Result<ExitCode> {
     let mut arguments = env::args_os().skip(1);
     let command = arguments.next();
     match command.as_ref().and_then(|name| name.to_str()) {

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, ensure};
@@ -26,13 +26,25 @@ pub(crate) fn run(root: &Path, arguments: &[OsString]) -> anyhow::Result<ExitCod
     };
     let mut tests = cargo(root);
     tests.args(runner.arguments(arguments));
-    // One prepared by hand is taken as it is.
-    if env::var_os(PYTHON_VARIABLE).is_none()
-        && let Some(interpreter) = python_or_skip(root)?
-    {
-        tests.env(PYTHON_VARIABLE, interpreter);
+    let mut skip_reason = None;
+    // An interpreter chosen by hand is taken as it is.
+    if env::var_os(PYTHON_VARIABLE).is_none() {
+        match python::prepare(root) {
+            Ok(interpreter) => {
+                tests.env(PYTHON_VARIABLE, interpreter);
+            }
+            Err(error) if is_ci() => {
+                return Err(error.context("the Python tests must run where CI=true"));
+            }
+            Err(error) => skip_reason = Some(error),
+        }
     }
     let status = tests.status().context("cannot run cargo")?;
+    // Last, where it is seen.
+    if let Some(reason) = skip_reason {
+        let line = "=".repeat(72);
+        eprintln!("{line}\nSKIPPED: the tests with Python clients.\n{reason:#}\n{line}");
+    }
     Ok(if status.success() {
         ExitCode::SUCCESS
     } else {
@@ -67,21 +79,9 @@ impl Runner {
     }
 }
 
-/// The interpreter for the Python tests.
-///
-/// Without one their absence is announced, and in CI it is an error: there nobody reads
-/// an announcement.
-fn python_or_skip(root: &Path) -> anyhow::Result<Option<PathBuf>> {
-    let error = match python::prepare(root) {
-        Ok(interpreter) => return Ok(Some(interpreter)),
-        Err(error) => error,
-    };
-    if env::var_os("CI").is_some_and(|value| value == "true") {
-        return Err(error.context("the Python tests must run where CI=true"));
-    }
-    let line = "=".repeat(72);
-    eprintln!("{line}\nSKIPPED: the tests with Python clients.\n{error:#}\n{line}");
-    Ok(None)
+/// Whether nobody reads along, so that an announcement is not enough.
+fn is_ci() -> bool {
+    env::var_os("CI").is_some_and(|value| value == "true")
 }
 
 fn nextest_is_installed(root: &Path) -> bool {
