@@ -1,0 +1,90 @@
+//! The seam through which a server is reached by its clients.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+
+use thiserror::Error;
+
+use crate::stream::{Native, Stream};
+
+/// A place where clients arrive.
+pub trait Accept: Send + Sync + 'static {
+    /// A connection of which nothing is read yet.
+    type Raw: Send + 'static;
+    /// What it becomes.
+    type Stream: Stream;
+
+    /// Waits for the next connection; quick, and may be dropped while it waits.
+    ///
+    /// # Errors
+    /// [`AcceptError`], which says how to go on.
+    fn accept(&self) -> impl Future<Output = Result<(Self::Raw, SocketAddr), AcceptError>> + Send;
+
+    /// Learns from a connection's first bytes what its client wants, and shakes hands.
+    ///
+    /// It waits for a stranger for as long as that one likes: run it in the connection's own task,
+    /// under a deadline.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the connection is closed.
+    fn open(
+        &self,
+        raw: Self::Raw,
+    ) -> impl Future<Output = Result<Opened<Self::Stream>, OpenError>> + Send;
+}
+
+/// What the first bytes decided. Every stream begins at its first byte.
+#[derive(Debug)]
+pub enum Opened<S> {
+    /// A Packhorse client.
+    Native(Native<S>),
+    /// A browser, `curl`, or anything else that speaks HTTP.
+    Http {
+        /// Carries the requests.
+        stream: S,
+        /// Which HTTP.
+        version: HttpVersion,
+        /// It came through TLS.
+        secure: bool,
+    },
+    /// Clear text that is not HTTP.
+    Clear(S),
+}
+
+/// What a client speaks that does not speak the native protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// HTTP/1.0 or HTTP/1.1.
+    Http1,
+    /// HTTP/2, agreed on by ALPN.
+    Http2,
+}
+
+/// Why no connection was accepted, by what to do about it.
+#[derive(Debug, Error)]
+pub enum AcceptError {
+    /// That client gave up before its turn: accept the next at once.
+    #[error("a connection ended before it was accepted: {0}")]
+    Gone(#[source] io::Error),
+    /// Descriptors or memory ran out: wait until some are given back, and accept again.
+    #[error("no more connections can be accepted at the moment: {0}")]
+    Exhausted(#[source] io::Error),
+    /// Nothing will arrive here any more.
+    #[error("no connections can be accepted any more: {0}")]
+    Broken(#[source] io::Error),
+}
+
+/// Why a connection came to nothing. None of these is the server's fault.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// It was closed before its first byte, as a port scan or a health check does.
+    #[error("the client left without a word")]
+    Silent,
+    /// The TLS handshake failed; the client was sent an alert that says why.
+    #[error("the TLS handshake failed: {0}")]
+    Tls(#[source] io::Error),
+    /// The connection broke.
+    #[error("the connection broke before it was open: {0}")]
+    Io(#[source] io::Error),
+}
