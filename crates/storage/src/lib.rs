@@ -1,1 +1,12 @@
 //! Where Packhorse reads files from and writes them to.
+//!
+//! [`root`], [`directory`] and [`file`] make every system call for a served or written path, beneath
+//! the descriptor of a directory; nothing else in Packhorse names such a path to the kernel. Each
+//! call first passes the seam in [`disk`], under which a test's disk can fail.
+
+pub mod directory;
+pub mod disk;
+pub mod file;
+pub mod listing;
+pub mod root;
+pub mod status;

@@ -1,0 +1,349 @@
+//! A directory and what lies beneath it: the one place where a path is resolved.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use packhorse_protocol::path::RelativePath;
+
+use crate::directory::{DIRECTORY_FLAGS, Directory, FILE_FLAGS};
+use crate::disk::{Disk, Opening, Operation, Place};
+use crate::file::File;
+use crate::status::{Kind, NotRegular, Status};
+
+/// How often a resolution starts again because names on its way were moved meanwhile.
+const ATTEMPTS_MAX: usize = 32;
+
+/// As many links as the kernel itself follows in one path.
+const LINKS_MAX: usize = 40;
+
+/// What becomes of symbolic links on the way of a path, and at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// They are followed while they stay beneath the root; an absolute one leaves it.
+    Follow,
+    /// They are refused.
+    Refuse,
+}
+
+/// How paths are resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// In one call of `openat2`.
+    Openat2,
+    /// Name by name, where the kernel or a sandbox knows no `openat2`.
+    Steps,
+}
+
+impl Method {
+    /// The method for this machine, found out once.
+    #[must_use]
+    pub fn of_this_machine() -> Self {
+        static METHOD: OnceLock<Method> = OnceLock::new();
+        *METHOD.get_or_init(|| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            match rustix::fs::openat2(CWD, c".", flags, Mode::empty(), BENEATH) {
+                Err(Errno::NOSYS | Errno::PERM | Errno::INVAL | Errno::TOOBIG) => Self::Steps,
+                _ => Self::Openat2,
+            }
+        })
+    }
+}
+
+/// An open directory beneath which paths are resolved; nothing outside it can be reached.
+#[derive(Debug)]
+pub struct Root {
+    descriptor: OwnedFd,
+    place: Place,
+    method: Method,
+}
+
+impl Root {
+    /// Opens the directory `path`, in which links may be.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn open(disk: Disk, path: &Path) -> io::Result<Self> {
+        Self::open_with(disk, path, Method::of_this_machine())
+    }
+
+    /// As [`open`](Self::open), with a method of one's own choice.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn open_with(disk: Disk, path: &Path, method: Method) -> io::Result<Self> {
+        let place = Place::new(disk, path.as_os_str().as_bytes());
+        let descriptor = place.call(b"", Operation::Open(Opening::Directory), || {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            rustix::fs::openat(CWD, path, flags, Mode::empty())
+        })?;
+        Ok(Self {
+            descriptor,
+            place,
+            method,
+        })
+    }
+
+    /// Opens the directory at `path`.
+    ///
+    /// # Errors
+    /// `EXDEV` if a link leads out of the root, `ELOOP` if one is refused or leads in a circle;
+    /// otherwise the system's own.
+    pub fn open_directory(&self, path: &RelativePath, links: Links) -> io::Result<Directory> {
+        let opened = self.resolve(path, links, Opening::Directory, directory_flags(links))?;
+        Ok(Directory::new(opened, self.place.join(path.as_bytes())))
+    }
+
+    /// Opens the regular file at `path` for reading. What is not a regular file is not opened.
+    ///
+    /// # Errors
+    /// As [`open_directory`](Self::open_directory), and [`NotRegular`].
+    pub fn open_file(&self, path: &RelativePath, links: Links) -> io::Result<File> {
+        match self.status(path, links)?.kind {
+            Kind::File => {}
+            other => return Err(NotRegular(other).into()),
+        }
+        let flags = match links {
+            Links::Follow => FILE_FLAGS.difference(OFlags::NOFOLLOW),
+            Links::Refuse => FILE_FLAGS,
+        };
+        let opened = self.resolve(path, links, Opening::File, flags | OFlags::RDONLY)?;
+        File::new(opened, self.place.join(path.as_bytes()))
+    }
+
+    /// The state of what `path` leads to.
+    ///
+    /// # Errors
+    /// As [`open_directory`](Self::open_directory).
+    pub fn status(&self, path: &RelativePath, links: Links) -> io::Result<Status> {
+        let found = self.resolve(path, links, Opening::Resolve, PATH_FLAGS)?;
+        let place = self.place.join(path.as_bytes());
+        let stat = place.call(b"", Operation::Status, || rustix::fs::fstat(&found))?;
+        Ok(stat.into())
+    }
+
+    /// Opens the directory at `path` only to go on to what lies in it, for which the permission to
+    /// list it is not needed.
+    #[allow(dead_code)]
+    pub(crate) fn enter(&self, path: &RelativePath, links: Links) -> io::Result<Directory> {
+        let flags = PATH_FLAGS | OFlags::DIRECTORY;
+        let opened = self.resolve(path, links, Opening::Resolve, flags)?;
+        Ok(Directory::new(opened, self.place.join(path.as_bytes())))
+    }
+
+    fn resolve(
+        &self,
+        path: &RelativePath,
+        links: Links,
+        opening: Opening,
+        flags: OFlags,
+    ) -> io::Result<OwnedFd> {
+        for _ in 0..ATTEMPTS_MAX {
+            let resolved = match self.method {
+                Method::Openat2 => self.resolve_at_once(path, links, opening, flags),
+                Method::Steps => Steps::new(self, path, links).open(opening, flags),
+            };
+            match resolved {
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::AGAIN) => {}
+                other => return other,
+            }
+        }
+        Err(Errno::AGAIN.into())
+    }
+
+    fn resolve_at_once(
+        &self,
+        path: &RelativePath,
+        links: Links,
+        opening: Opening,
+        flags: OFlags,
+    ) -> io::Result<OwnedFd> {
+        let resolve = match links {
+            Links::Follow => BENEATH,
+            Links::Refuse => BENEATH | ResolveFlags::NO_SYMLINKS,
+        };
+        let bytes = match path.as_bytes() {
+            b"" => b".",
+            bytes => bytes,
+        };
+        self.place
+            .call(path.as_bytes(), Operation::Open(opening), || {
+                rustix::fs::openat2(&self.descriptor, bytes, flags, Mode::empty(), resolve)
+            })
+    }
+}
+
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
+
+/// Names an object without opening it.
+const PATH_FLAGS: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+
+fn directory_flags(links: Links) -> OFlags {
+    match links {
+        Links::Follow => DIRECTORY_FLAGS.difference(OFlags::NOFOLLOW),
+        Links::Refuse => DIRECTORY_FLAGS,
+    }
+}
+
+/// A resolution name by name, with the meaning that `openat2` gives to a path: a link is replaced by
+/// what it says, `..` goes back the way that was come, and never above the root.
+struct Steps<'r> {
+    root: &'r Root,
+    links: Links,
+    /// The names of the directory reached so far. None of them is a link.
+    reached: Vec<Vec<u8>>,
+    /// That directory, if it is open; otherwise it is opened again from the root.
+    current: Option<OwnedFd>,
+    /// What is still to go, the next part last.
+    pending: Vec<Vec<u8>>,
+    followed: usize,
+}
+
+impl<'r> Steps<'r> {
+    fn new(root: &'r Root, path: &RelativePath, links: Links) -> Self {
+        Self {
+            root,
+            links,
+            reached: Vec::new(),
+            current: None,
+            pending: path.components().rev().map(<[u8]>::to_vec).collect(),
+            followed: 0,
+        }
+    }
+
+    fn open(mut self, opening: Opening, flags: OFlags) -> io::Result<OwnedFd> {
+        while let Some(part) = self.pending.pop() {
+            match part.as_slice() {
+                b"" | b"." => {}
+                b".." => {
+                    if self.reached.pop().is_none() {
+                        return Err(Errno::XDEV.into());
+                    }
+                    self.current = None;
+                }
+                name if self.pending.is_empty() => match self.link_target(name)? {
+                    Some(target) => self.follow(&target)?,
+                    None => return self.open_last(name, opening, flags),
+                },
+                _ => self.enter(part)?,
+            }
+        }
+        self.open_last(b".", opening, flags)
+    }
+
+    /// Goes on into the directory `name`, or to where the link `name` points.
+    fn enter(&mut self, name: Vec<u8>) -> io::Result<()> {
+        match self.open_beneath(&name, Opening::Resolve, PATH_FLAGS | OFlags::DIRECTORY) {
+            Ok(directory) => {
+                self.current = Some(directory);
+                self.reached.push(name);
+                Ok(())
+            }
+            Err(error) if is_not_directory(&error) => match self.link_target(&name)? {
+                Some(target) => self.follow(&target),
+                None => Err(Errno::NOTDIR.into()),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens what the path leads to. A link that has only now taken its place starts everything
+    /// again.
+    fn open_last(&mut self, name: &[u8], opening: Opening, flags: OFlags) -> io::Result<OwnedFd> {
+        let opened = self.open_beneath(name, opening, flags);
+        match opened {
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => {
+                Err(Errno::AGAIN.into())
+            }
+            Ok(opened) if flags.contains(OFlags::PATH) => {
+                let status = Status::from(rustix::fs::fstat(&opened)?);
+                match status.kind {
+                    Kind::Symlink => Err(Errno::AGAIN.into()),
+                    _ => Ok(opened),
+                }
+            }
+            other => other,
+        }
+    }
+
+    fn follow(&mut self, target: &[u8]) -> io::Result<()> {
+        self.followed += 1;
+        if self.links == Links::Refuse || self.followed > LINKS_MAX {
+            return Err(Errno::LOOP.into());
+        }
+        if target.starts_with(b"/") {
+            return Err(Errno::XDEV.into());
+        }
+        let parts = target.split(|&byte| byte == b'/').rev();
+        self.pending.extend(parts.map(<[u8]>::to_vec));
+        Ok(())
+    }
+
+    /// Where `name` points, if it is a link.
+    fn link_target(&mut self, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        let place = self.root.place.join(&self.path_of(name));
+        let target = place.call(b"", Operation::ReadLink, || {
+            rustix::fs::readlinkat(self.current()?, name, Vec::new())
+        });
+        match target {
+            Ok(target) => Ok(Some(target.into_bytes())),
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open_beneath(
+        &mut self,
+        name: &[u8],
+        opening: Opening,
+        flags: OFlags,
+    ) -> io::Result<OwnedFd> {
+        let place = self.root.place.join(&self.path_of(name));
+        place.call(b"", Operation::Open(opening), || {
+            let flags = flags | OFlags::NOFOLLOW;
+            rustix::fs::openat(self.current()?, name, flags, Mode::empty())
+        })
+    }
+
+    /// The directory reached so far. One on the way back to it that has been moved or replaced
+    /// starts everything again.
+    fn current(&mut self) -> Result<&OwnedFd, Errno> {
+        if self.current.is_none() {
+            let flags = PATH_FLAGS | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+            let root = &self.root.descriptor;
+            let mut at = rustix::fs::openat(root, c".", flags, Mode::empty())?;
+            for name in &self.reached {
+                at = rustix::fs::openat(&at, name.as_slice(), flags, Mode::empty()).map_err(
+                    |error| match error {
+                        Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Errno::AGAIN,
+                        other => other,
+                    },
+                )?;
+            }
+            self.current = Some(at);
+        }
+        self.current.as_ref().ok_or(Errno::AGAIN)
+    }
+
+    /// For the hook of a disk that has one.
+    fn path_of(&self, name: &[u8]) -> Vec<u8> {
+        let mut path = self.reached.join(&b'/');
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name);
+        path
+    }
+}
+
+fn is_not_directory(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::NOTDIR | Errno::LOOP)
+    )
+}

@@ -1,0 +1,126 @@
+//! What the file system says of one object.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use rustix::fs::{FileType, Stat};
+
+use packhorse_protocol::entry::Timestamp;
+
+/// What kind of thing a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A FIFO, a socket or a device; never opened.
+    Special,
+    /// The listing did not say; ask for the status.
+    Unknown,
+}
+
+impl From<FileType> for Kind {
+    fn from(file_type: FileType) -> Self {
+        match file_type {
+            FileType::RegularFile => Self::File,
+            FileType::Directory => Self::Directory,
+            FileType::Symlink => Self::Symlink,
+            FileType::Unknown => Self::Unknown,
+            _ => Self::Special,
+        }
+    }
+}
+
+/// The state of one object at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// Its kind; never `Unknown`.
+    pub kind: Kind,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When its content last changed.
+    pub modified: Timestamp,
+    /// When its content or anything said of it last changed; no program can set it.
+    pub changed: Timestamp,
+    /// Permission bits, with setuid, setgid and sticky.
+    pub mode: u32,
+    /// The device that holds it.
+    pub device: u64,
+    /// Its number on that device.
+    pub inode: u64,
+    /// How many names it has.
+    pub links: u64,
+    /// How much it occupies, in units of 512 bytes.
+    pub blocks: u64,
+}
+
+impl Status {
+    /// Whether both are states of one object.
+    #[must_use]
+    pub fn is_same_object(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+}
+
+impl From<Stat> for Status {
+    // The fields have other widths and signs on other processors.
+    #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
+    fn from(stat: Stat) -> Self {
+        let timestamp = |seconds: i64, nanoseconds: u64| {
+            let nanoseconds = u32::try_from(nanoseconds).unwrap_or(0);
+            Timestamp::new(seconds, nanoseconds)
+                .unwrap_or_else(|| Timestamp::new(seconds, 0).expect("0 is below a second"))
+        };
+        Self {
+            kind: match Kind::from(FileType::from_raw_mode(stat.st_mode)) {
+                Kind::Unknown => Kind::Special,
+                known => known,
+            },
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: timestamp(stat.st_mtime as i64, stat.st_mtime_nsec as u64),
+            changed: timestamp(stat.st_ctime as i64, stat.st_ctime_nsec as u64),
+            mode: stat.st_mode as u32 & 0o7777,
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+            links: stat.st_nlink as u64,
+            blocks: u64::try_from(stat.st_blocks).unwrap_or(0),
+        }
+    }
+}
+
+/// A regular file was asked for and something else is there; the source of an [`io::Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotRegular(pub Kind);
+
+impl NotRegular {
+    /// What `error` says stands in the place of a regular file, if it says that.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<Kind> {
+        error
+            .get_ref()
+            .and_then(|source| source.downcast_ref::<Self>())
+            .map(|&Self(kind)| kind)
+    }
+}
+
+impl fmt::Display for NotRegular {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self.0 {
+            Kind::Directory => "it is a directory, not a file",
+            Kind::Symlink => "it is a symbolic link, not a file",
+            Kind::File | Kind::Special | Kind::Unknown => "it is a FIFO, a socket or a device",
+        })
+    }
+}
+
+impl Error for NotRegular {}
+
+impl From<NotRegular> for io::Error {
+    fn from(error: NotRegular) -> Self {
+        Self::other(error)
+    }
+}
