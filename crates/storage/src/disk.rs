@@ -283,9 +283,9 @@ impl Place {
 
 fn join(path: &[u8], below: &[u8]) -> Vec<u8> {
     let mut joined = path.to_vec();
-    if !below.is_empty() {
+    if !below.is_empty() && !joined.ends_with(b"/") {
         joined.push(b'/');
-        joined.extend_from_slice(below);
     }
+    joined.extend_from_slice(below);
     joined
 }

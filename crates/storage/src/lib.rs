@@ -4,9 +4,15 @@
 //! the descriptor of a directory; nothing else in Packhorse names such a path to the kernel. Each
 //! call first passes the seam in [`disk`], under which a test's disk can fail.
 
+mod clock;
 pub mod directory;
+pub mod directory_source;
 pub mod disk;
 pub mod file;
 pub mod listing;
 pub mod root;
+pub mod selection;
+pub mod source;
 pub mod status;
+
+pub use clock::wall_clock;

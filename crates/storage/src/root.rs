@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use packhorse_protocol::path::RelativePath;
@@ -129,7 +129,6 @@ impl Root {
 
     /// Opens the directory at `path` only to go on to what lies in it, for which the permission to
     /// list it is not needed.
-    #[allow(dead_code)]
     pub(crate) fn enter(&self, path: &RelativePath, links: Links) -> io::Result<Directory> {
         let flags = PATH_FLAGS | OFlags::DIRECTORY;
         let opened = self.resolve(path, links, Opening::Resolve, flags)?;
@@ -176,6 +175,38 @@ impl Root {
                 rustix::fs::openat2(&self.descriptor, bytes, flags, Mode::empty(), resolve)
             })
     }
+}
+
+/// What a path leads to that the user of this machine gave.
+#[derive(Debug)]
+pub(crate) enum Located {
+    Directory(Root),
+    /// The directory that holds it, and its name there.
+    File(Directory, Vec<u8>),
+}
+
+/// Finds what is at `path`, through any links, with the name by which the user knows it: the last of
+/// the path or, where that ends in `.` or `..`, that of the directory itself.
+pub(crate) fn locate(disk: &Disk, path: &Path) -> io::Result<(Vec<u8>, Located)> {
+    let place = Place::new(disk.clone(), path.as_os_str().as_bytes());
+    place.call(b"", Operation::Open(Opening::Resolve), || Ok(()))?;
+    let real = path.canonicalize()?;
+    let bytes_of = |path: &Path| path.file_name().map(|name| name.as_bytes().to_vec());
+    let real_name = bytes_of(&real).unwrap_or_default();
+    let name = bytes_of(path).unwrap_or_else(|| real_name.clone());
+    let kind = place.call(b"", Operation::Status, || {
+        rustix::fs::statat(CWD, &real, AtFlags::SYMLINK_NOFOLLOW)
+    })?;
+    let located = match Status::from(kind).kind {
+        Kind::Directory => Located::Directory(Root::open(disk.clone(), &real)?),
+        Kind::File => {
+            let parent = Root::open(disk.clone(), real.parent().unwrap_or(Path::new("/")))?;
+            let parent = parent.open_directory(&RelativePath::ROOT, Links::Refuse)?;
+            Located::File(parent, real_name)
+        }
+        other => return Err(NotRegular(other).into()),
+    };
+    Ok((name, located))
 }
 
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);

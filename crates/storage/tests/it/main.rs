@@ -3,3 +3,5 @@
 #![allow(clippy::unwrap_used)]
 
 mod resolver;
+mod source;
+mod trees;

@@ -4,15 +4,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use packhorse_protocol::path::RelativePath;
 use packhorse_storage::disk::Disk;
-use packhorse_storage::root::{Links, Method, Root};
+use packhorse_storage::root::{Links, Root};
 
-const METHODS: [Method; 2] = [Method::Openat2, Method::Steps];
-
-fn path(text: &str) -> RelativePath {
-    RelativePath::parse(text.as_bytes()).unwrap()
-}
+use crate::trees::{METHODS, path};
 
 /// A path, and what comes of it with links followed and with links refused: content or error number.
 type Case = (
