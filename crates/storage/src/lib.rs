@@ -10,9 +10,11 @@ pub mod directory_source;
 pub mod disk;
 pub mod file;
 pub mod listing;
+pub mod read;
 pub mod root;
 pub mod selection;
 pub mod source;
 pub mod status;
+pub mod workers;
 
 pub use clock::wall_clock;
