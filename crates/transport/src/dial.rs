@@ -64,7 +64,7 @@ pub enum DialError {
         place: HostPort,
     },
     /// Silence.
-    #[error("{place} did not answer within {:.3} s ({})", after.as_secs_f32(), stage.waited_for())]
+    #[error("{place} did not answer within {after:?} ({})", stage.waited_for())]
     TimedOut {
         /// What was dialled.
         place: HostPort,

@@ -39,7 +39,12 @@ pub enum FrameReadError {
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// A reader at the start of a frame.
     pub fn new(stream: R) -> Self {
-        Self { stream, header: [0; FRAME_HEADER_BYTES], header_filled: 0, body: None }
+        Self {
+            stream,
+            header: [0; FRAME_HEADER_BYTES],
+            header_filled: 0,
+            body: None,
+        }
     }
 
     /// The next frame of a known type, its body at most `body_bytes_max` long; `None` if the stream
@@ -55,10 +60,17 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             if self.body.is_none() {
                 self.body = self.read_header(body_bytes_max).await?;
             }
-            let Some(body) = &mut self.body else { return Ok(None) };
+            let Some(body) = &mut self.body else {
+                return Ok(None);
+            };
             while body.bytes.len() < body.length {
                 let missing = body.length - body.bytes.len();
-                if self.stream.read_buf(&mut (&mut body.bytes).limit(missing)).await? == 0 {
+                if self
+                    .stream
+                    .read_buf(&mut (&mut body.bytes).limit(missing))
+                    .await?
+                    == 0
+                {
                     return Err(ended_within().into());
                 }
             }
@@ -76,7 +88,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     async fn read_header(&mut self, body_bytes_max: usize) -> Result<Option<Body>, FrameReadError> {
         while self.header_filled < FRAME_HEADER_BYTES {
-            let read = self.stream.read(&mut self.header[self.header_filled..]).await?;
+            let read = self
+                .stream
+                .read(&mut self.header[self.header_filled..])
+                .await?;
             if read == 0 && self.header_filled == 0 {
                 return Ok(None);
             }
@@ -90,12 +105,19 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             FrameHeader::Skippable(length) => (None, length),
         };
         self.header_filled = 0;
-        Ok(Some(Body { kind, length, bytes: Vec::with_capacity(length) }))
+        Ok(Some(Body {
+            kind,
+            length,
+            bytes: Vec::with_capacity(length),
+        }))
     }
 }
 
 fn ended_within() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the connection ended in the middle of a message")
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "the connection ended in the middle of a message",
+    )
 }
 
 #[cfg(test)]
@@ -121,14 +143,25 @@ mod tests {
     async fn frames_are_read_and_unknown_ones_skipped() {
         let stream = [3, 1, 0, 0, 0, 9, 200, 2, 0, 0, 0, 1, 1, 3, 0, 0, 0, 0];
         let read = frames(&stream).await;
-        let expected = [Ok(Some((FrameType::More, vec![9]))), Ok(Some((FrameType::More, vec![]))), Ok(None)];
+        let expected = [
+            Ok(Some((FrameType::More, vec![9]))),
+            Ok(Some((FrameType::More, vec![]))),
+            Ok(None),
+        ];
         assert_eq!(read, expected);
     }
 
     #[tokio::test]
     async fn a_cut_frame_is_an_error_and_a_long_one_is_refused() {
         for end in 1..6 {
-            assert!(frames(&[3, 1, 0, 0, 0, 9][..end]).await.last().unwrap().is_err() || end == 6);
+            assert!(
+                frames(&[3, 1, 0, 0, 0, 9][..end])
+                    .await
+                    .last()
+                    .unwrap()
+                    .is_err()
+                    || end == 6
+            );
         }
         let refused = frames(&[3, 101, 0, 0, 0]).await.remove(0).unwrap_err();
         assert!(refused.contains("101 bytes"), "{refused}");
@@ -147,6 +180,9 @@ mod tests {
             }
         }
         near.write_all(&[8]).await.unwrap();
-        assert_eq!(reader.next(100).await.unwrap(), Some((FrameType::More, vec![7, 8])));
+        assert_eq!(
+            reader.next(100).await.unwrap(),
+            Some((FrameType::More, vec![7, 8]))
+        );
     }
 }

@@ -32,8 +32,10 @@
 pub mod accept;
 pub mod dial;
 pub mod first_bytes;
+pub mod framed;
 pub mod identity;
 pub mod kernel;
 pub mod read_ahead;
 pub mod stream;
+pub mod throttle;
 pub mod tls;

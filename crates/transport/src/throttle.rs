@@ -19,7 +19,10 @@ impl Throttle {
     /// A throttle of `bytes_per_second`, at least 1.
     #[must_use]
     pub fn new(bytes_per_second: u64) -> Self {
-        Self { bytes_per_second: bytes_per_second.max(1), free_at: Mutex::new(None) }
+        Self {
+            bytes_per_second: bytes_per_second.max(1),
+            free_at: Mutex::new(None),
+        }
     }
 
     /// Waits until `bytes` may pass.
