@@ -4,7 +4,7 @@
 //! the descriptor of a directory; nothing else in Packhorse names such a path to the kernel. Each
 //! call first passes the seam in [`disk`], under which a test's disk can fail.
 
-mod clock;
+pub mod clock;
 pub mod directory;
 pub mod directory_source;
 pub mod disk;
@@ -15,6 +15,5 @@ pub mod root;
 pub mod selection;
 pub mod source;
 pub mod status;
+pub mod walk;
 pub mod workers;
-
-pub use clock::wall_clock;

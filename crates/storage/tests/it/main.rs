@@ -6,3 +6,5 @@ mod read;
 mod resolver;
 mod source;
 mod trees;
+mod walk;
+mod walk_model;

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use packhorse_protocol::content::{ContentHash, GroupRange, merge_groups};
 use packhorse_protocol::entry::{Refusal, Timestamp};
 use packhorse_protocol::limits::GROUP_BYTES;
+use packhorse_storage::clock::wall_clock;
 use packhorse_storage::disk::{Disk, DiskCall, Operation, Verdict};
 use packhorse_storage::read::{read_group, read_small};
 use packhorse_storage::source::SourceFile;
-use packhorse_storage::wall_clock;
 
 use crate::trees::{KEEP, Tree, disk_with, path};
 

@@ -11,11 +11,11 @@ use std::thread;
 
 use packhorse_protocol::entry::{FileInfo, Refusal, Timestamp};
 use packhorse_protocol::message::EntryOptions;
+use packhorse_storage::clock::wall_clock;
 use packhorse_storage::directory_source::DirectorySource;
 use packhorse_storage::disk::{Disk, Opening, Operation, Verdict};
 use packhorse_storage::selection::{SelectionError, SelectionSource};
 use packhorse_storage::source::{Found, Source, SourceEntry};
-use packhorse_storage::wall_clock;
 use rustix::io::Errno;
 
 use crate::trees::{

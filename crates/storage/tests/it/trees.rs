@@ -5,12 +5,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use packhorse_protocol::entry::Refusal;
+use packhorse_protocol::escape::Escaped;
+use packhorse_protocol::filter::{Filter, Patterns};
 use packhorse_protocol::message::EntryOptions;
 use packhorse_protocol::path::{Name, RelativePath};
+use packhorse_protocol::tree::Cursor;
 use packhorse_storage::directory_source::DirectorySource;
 use packhorse_storage::disk::{Disk, DiskCall, DiskHook, Verdict};
 use packhorse_storage::root::{Method, Root};
 use packhorse_storage::source::{Found, Source, SourceDirectory, SourceError, SourceFile};
+use packhorse_storage::walk::{TreeWalk, WalkItem, WalkOptions};
 use tempfile::TempDir;
 
 pub(crate) const METHODS: [Method; 2] = [Method::Openat2, Method::Steps];
@@ -121,4 +126,52 @@ pub(crate) fn content(file: &dyn SourceFile) -> Result<Vec<u8>, SourceError> {
     let length = file.read_at(0, &mut content)?;
     content.truncate(length);
     Ok(content)
+}
+
+/// What a walk tells, without what it says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Told {
+    Directory(RelativePath),
+    File(Name),
+    Link(Name),
+    Skipped(Vec<u8>, Refusal),
+}
+
+pub(crate) fn tell(walk: TreeWalk) -> Vec<Told> {
+    walk.map(|item| match item {
+        WalkItem::Directory { path, .. } => Told::Directory(path),
+        WalkItem::File { name, .. } => Told::File(name),
+        WalkItem::Link { name, .. } => Told::Link(name),
+        WalkItem::Skipped { path, refusal } => Told::Skipped(path, refusal),
+    })
+    .collect()
+}
+
+/// What a walk tells, as lines to read: a directory ends in `/`, a link in `@`.
+pub(crate) fn lines(walk: TreeWalk) -> Vec<String> {
+    let told = tell(walk).into_iter();
+    told.map(|told| match told {
+        Told::Directory(path) => format!("{path}/"),
+        Told::File(name) => name.to_string(),
+        Told::Link(name) => format!("{name}@"),
+        Told::Skipped(path, refusal) => format!("{} {refusal:?}", Escaped(&path)),
+    })
+    .collect()
+}
+
+pub(crate) fn options(entries: EntryOptions) -> WalkOptions {
+    WalkOptions {
+        entries,
+        recursive: true,
+        filter: Filter::new(&Patterns::default()).unwrap(),
+    }
+}
+
+pub(crate) fn walk_from(
+    source: &Arc<dyn Source>,
+    start: &str,
+    entries: EntryOptions,
+    cursor: Option<Cursor>,
+) -> TreeWalk {
+    TreeWalk::open(Arc::clone(source), &path(start), options(entries), cursor).unwrap()
 }
