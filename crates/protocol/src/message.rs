@@ -343,7 +343,8 @@ pub struct Done {
     pub version: Version,
     /// The file's size now, in bytes.
     pub size: u64,
-    /// Nothing about the file had changed for two seconds before this was looked at.
+    /// When this answer began, nothing about the file had changed for two seconds: a later change
+    /// would have given it another version.
     pub settled: bool,
 }
 

@@ -1,1 +1,17 @@
 //! The Packhorse server: limits, access and the driver of the server session.
+//!
+//! A [`Server`] takes connections from any [`Accept`](packhorse_transport::accept::Accept), reads
+//! from any [`Source`](packhorse_storage::source::Source), and never lets one client's silence or
+//! greed become another's wait.
+
+mod answer;
+mod clients;
+mod connection;
+mod groups;
+pub mod limits;
+mod pages;
+mod queue;
+mod serve;
+
+pub use self::limits::Limits;
+pub use self::serve::{Server, ServerSettings, Stop};

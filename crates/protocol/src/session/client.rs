@@ -85,6 +85,14 @@ pub struct Page {
     pub ended: bool,
 }
 
+impl Page {
+    /// Whether the tree's root, which the page begins with, is a directory.
+    #[must_use]
+    pub fn is_directory(&self) -> bool {
+        matches!(self.items.first(), Some(Item::Directory { .. }))
+    }
+}
+
 /// One item of a page; `directory` is below the root of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "as in `PageItem`")]

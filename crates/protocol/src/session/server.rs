@@ -82,6 +82,12 @@ impl ServerSession {
         self.unanswered = self.unanswered.saturating_sub(1);
     }
 
+    /// What to send to a client that is turned away for a reason of the driver's own.
+    #[must_use]
+    pub fn deny(denial: Denial) -> ServerEvent {
+        ServerEvent::Denied(denial, encode(FrameType::Denied, &denial))
+    }
+
     fn handle_hello(&mut self, kind: FrameType, body: &[u8]) -> Result<ServerEvent, Violation> {
         if kind != FrameType::Hello {
             return Err(Violation::Unexpected(kind));
@@ -91,7 +97,7 @@ impl ServerSession {
             .first()
             .is_some_and(|&version| version != PROTOCOL_VERSION)
         {
-            return Ok(denied(Denial::Version));
+            return Ok(Self::deny(Denial::Version));
         }
         let hello: Hello = decode(kind, body)?;
         let proof = match &self.token {
@@ -99,7 +105,7 @@ impl ServerSession {
             Some(token) => {
                 let expected = Proof::new(token, &self.binding, Prover::Client);
                 if hello.proof != Some(expected) {
-                    return Ok(denied(Denial::Access));
+                    return Ok(Self::deny(Denial::Access));
                 }
                 Some(Proof::new(token, &self.binding, Prover::Server))
             }
@@ -144,11 +150,6 @@ impl ServerSession {
             Ok(())
         }
     }
-}
-
-/// The frame that turns a client away.
-fn denied(denial: Denial) -> ServerEvent {
-    ServerEvent::Denied(denial, encode(FrameType::Denied, &denial))
 }
 
 #[cfg(test)]

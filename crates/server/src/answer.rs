@@ -1,0 +1,347 @@
+//! Answers the requests of one client, in order.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use packhorse_protocol::content::{GroupIndex, GroupRange, group_count};
+use packhorse_protocol::entry::Refusal;
+use packhorse_protocol::frame::FrameType;
+use packhorse_protocol::message::{
+    Done, FetchRequest, Hole, ReadRequest, ReadWhat, Request, TreeRequest, encode,
+};
+use packhorse_storage::source::{FileState, SourceFile};
+use packhorse_transport::accept::Accept;
+use packhorse_transport::throttle::Throttle;
+use tokio::io::{AsyncWriteExt, WriteHalf};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use tracing::{debug, info};
+
+use crate::connection::ConnectionError;
+use crate::groups::{self, Extent, Opened};
+use crate::pages::{self, OpenTree};
+use crate::queue::RequestQueue;
+use crate::serve::Shared;
+
+/// One client's answers: where they go, and the trees that it has open.
+pub(crate) struct Answerer<'a, A: Accept> {
+    shared: &'a Shared<A>,
+    writer: WriteHalf<A::Stream>,
+    peer: SocketAddr,
+    trees: BTreeMap<u32, Tree>,
+    sent_bytes: u64,
+}
+
+/// A page that is being made ahead of its request.
+type Tree = tokio::task::JoinHandle<Option<(OpenTree, Vec<u8>)>>;
+
+/// A read whose file is open.
+struct Reading {
+    opened: Opened,
+    range: GroupRange,
+}
+
+impl<'a, A: Accept> Answerer<'a, A> {
+    pub(crate) fn new(
+        shared: &'a Shared<A>,
+        writer: WriteHalf<A::Stream>,
+        peer: SocketAddr,
+    ) -> Self {
+        Self {
+            shared,
+            writer,
+            peer,
+            trees: BTreeMap::new(),
+            sent_bytes: 0,
+        }
+    }
+
+    /// Bytes of frames sent so far.
+    pub(crate) fn sent_bytes(&self) -> u64 {
+        self.sent_bytes
+    }
+
+    /// Answers until no more requests come.
+    pub(crate) async fn run(&mut self, queue: &RequestQueue) -> Result<(), ConnectionError> {
+        while let Some(request) = queue.next().await {
+            let is_answered = self.answer(request).await?;
+            queue.handle_answered(is_answered);
+        }
+        Ok(self.writer.shutdown().await?)
+    }
+
+    /// Whether the request is one that gets an answer.
+    async fn answer(&mut self, request: Request) -> Result<bool, ConnectionError> {
+        match request {
+            Request::Tree(request) => self.answer_tree(request).await?,
+            Request::More { tree } => self.answer_more(tree).await?,
+            Request::Fetch(request) => self.answer_fetch(request).await?,
+            Request::Read(request) => self.answer_read(request).await?,
+            Request::CloseTree { tree } => {
+                self.trees.remove(&tree);
+                return Ok(false);
+            }
+            Request::Complete(completion) => {
+                self.shared.handle_complete(completion);
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn answer_tree(&mut self, request: TreeRequest) -> Result<(), ConnectionError> {
+        info!(peer = %self.peer, path = %request.path, "asks");
+        let number = request.tree;
+        let source = Arc::clone(&self.shared.source);
+        let opened = self
+            .shared
+            .work(move || pages::open(&source, &request))
+            .await?;
+        match opened {
+            Ok(tree) => {
+                self.make_page(number, tree);
+                self.answer_more(number).await
+            }
+            Err(refusal) => self.refuse(refusal).await,
+        }
+    }
+
+    async fn answer_more(&mut self, number: u32) -> Result<(), ConnectionError> {
+        // A tree that could not be opened stays known to the session until the client closes it.
+        let Some(page) = self.trees.remove(&number) else {
+            return self.refuse(Refusal::NotFound).await;
+        };
+        let (tree, page) = page
+            .await
+            .ok()
+            .flatten()
+            .ok_or(ConnectionError::NoWorkers)?;
+        self.make_page(number, tree);
+        self.send(&page).await
+    }
+
+    /// Begins to make the next page of a tree.
+    fn make_page(&mut self, number: u32, tree: OpenTree) {
+        let workers = Arc::clone(&self.shared.workers);
+        let page =
+            tokio::spawn(async move { workers.run(move || pages::next_page(tree)).await.ok() });
+        self.trees.insert(number, page);
+    }
+
+    async fn answer_fetch(&mut self, request: FetchRequest) -> Result<(), ConnectionError> {
+        let mut paths = VecDeque::from(request.paths);
+        while !paths.is_empty() {
+            let (source, options) = (Arc::clone(&self.shared.source), request.options);
+            let work = move || {
+                let frame = pages::next_contents(&*source, options, &mut paths);
+                (frame, paths)
+            };
+            let (frame, rest) = self.shared.work(work).await?;
+            paths = rest;
+            self.send(&frame).await?;
+        }
+        Ok(())
+    }
+
+    async fn answer_read(&mut self, request: ReadRequest) -> Result<(), ConnectionError> {
+        let ReadRequest {
+            path,
+            follow_links,
+            what,
+            range,
+            version,
+        } = request;
+        debug!(peer = %self.peer, %path, from = range.start(), to = range.end(), "reads");
+        let source = Arc::clone(&self.shared.source);
+        let opened = match self
+            .shared
+            .work(move || groups::open(&*source, &path, follow_links))
+            .await?
+        {
+            Ok(opened) => opened,
+            Err(refusal) => return self.refuse(refusal).await,
+        };
+        let info = &opened.info;
+        let is_other = version.is_some_and(|version| version != info.version);
+        if is_other || range.end() > group_count(info.size) {
+            return self.refuse(Refusal::Changed).await;
+        }
+        let (file, settled) = (Arc::clone(&opened.file), opened.settled);
+        let reading = Reading { opened, range };
+        let sent = match what {
+            ReadWhat::Content => self.send_groups(reading).await?,
+            ReadWhat::Hashes => self.send_hashes(reading).await?,
+        };
+        let state = match sent {
+            Ok(()) => self.shared.work(move || groups::state(&*file)).await?,
+            Err(refusal) => Err(refusal),
+        };
+        match state {
+            Ok(FileState { version, size, .. }) => {
+                self.send(&encode(
+                    FrameType::Done,
+                    &Done {
+                        version,
+                        size,
+                        settled,
+                    },
+                ))
+                .await
+            }
+            Err(refusal) => self.refuse(refusal).await,
+        }
+    }
+
+    /// Sends the groups of a range in order, some read ahead, holes as such.
+    async fn send_groups(
+        &mut self,
+        reading: Reading,
+    ) -> Result<Result<(), Refusal>, ConnectionError> {
+        let Reading {
+            opened: Opened { file, info, .. },
+            mut range,
+        } = reading;
+        let mut extent = if info.sparse {
+            Extent::Unknown
+        } else {
+            Extent::All
+        };
+        let mut ahead = VecDeque::new();
+        loop {
+            if ahead.is_empty()
+                && let Some(start) = extent.unknown_from(range)
+            {
+                let (file, size) = (Arc::clone(&file), info.size);
+                extent = match self
+                    .shared
+                    .work(move || groups::find_extent(&*file, start, size))
+                    .await?
+                {
+                    Ok(extent) => extent,
+                    Err(refusal) => return Ok(Err(refusal)),
+                };
+                let (hole, rest) = range.split_at(extent.hole_before(range));
+                if !hole.is_empty() {
+                    let version = info.version;
+                    let hole = Hole {
+                        start: hole.start(),
+                        count: hole.count(),
+                        version,
+                    };
+                    self.send(&encode(FrameType::Hole, &hole)).await?;
+                }
+                range = rest;
+            }
+            while extent.holds(range)
+                && let Some(permit) = self.room_ahead(ahead.len())
+            {
+                let (next, rest) = range.split_at(1);
+                range = rest;
+                let group = next.iter().next().expect("the range was not empty");
+                ahead.push_back(self.read_group(&file, group, info.size, permit));
+            }
+            let Some(group) = ahead.pop_front() else {
+                if range.is_empty() {
+                    return Ok(Ok(()));
+                }
+                continue;
+            };
+            match group
+                .await
+                .ok()
+                .flatten()
+                .ok_or(ConnectionError::NoWorkers)?
+            {
+                Ok(frame) => self.send(&frame).await?,
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+    }
+
+    /// Whether one more group may be read while `waiting` others are: the first always may.
+    fn room_ahead(&self, waiting: usize) -> Option<Option<OwnedSemaphorePermit>> {
+        if waiting == 0 {
+            return Some(None);
+        }
+        if waiting > self.shared.settings.limits.groups_ahead {
+            return None;
+        }
+        Arc::clone(&self.shared.ahead)
+            .try_acquire_owned()
+            .ok()
+            .map(Some)
+    }
+
+    /// Begins to read a group into the frame that carries it.
+    fn read_group(
+        &self,
+        file: &Arc<dyn SourceFile>,
+        group: GroupIndex,
+        size: u64,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> tokio::task::JoinHandle<Option<Result<Vec<u8>, Refusal>>> {
+        let (file, workers) = (Arc::clone(file), Arc::clone(&self.shared.workers));
+        tokio::spawn(async move {
+            let frame = workers
+                .run(move || groups::frame(&*file, group, size))
+                .await
+                .ok();
+            drop(permit);
+            frame
+        })
+    }
+
+    /// Sends the hashes of the groups of a range.
+    async fn send_hashes(
+        &mut self,
+        reading: Reading,
+    ) -> Result<Result<(), Refusal>, ConnectionError> {
+        let Reading {
+            opened: Opened { file, info, .. },
+            mut range,
+        } = reading;
+        while !range.is_empty() {
+            let (next, rest) = range.split_at(groups::HASHES_PER_FRAME);
+            range = rest;
+            let (file, size) = (Arc::clone(&file), info.size);
+            match self
+                .shared
+                .work(move || groups::hashes_frame(&*file, next, size))
+                .await?
+            {
+                Ok(frame) => self.send(&frame).await?,
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    async fn refuse(&mut self, refusal: Refusal) -> Result<(), ConnectionError> {
+        self.send(&encode(FrameType::Failed, &refusal)).await
+    }
+
+    /// Sends a frame; a client that takes nothing of it for too long is left.
+    async fn send(&mut self, frame: &[u8]) -> Result<(), ConnectionError> {
+        let stall_time = self.shared.settings.limits.stall_time;
+        let mut rest = frame;
+        while !rest.is_empty() {
+            let mut chunk = rest;
+            if let Some(throttle) = &self.shared.throttle {
+                chunk = &rest[..rest.len().min(Throttle::CHUNK_BYTES)];
+                throttle.pass(chunk.len()).await;
+            }
+            let written = timeout(stall_time, self.writer.write(chunk)).await;
+            let written = written.map_err(|_| ConnectionError::Stalled(stall_time))??;
+            if written == 0 {
+                return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into());
+            }
+            rest = &rest[written..];
+        }
+        timeout(stall_time, self.writer.flush())
+            .await
+            .map_err(|_| ConnectionError::Stalled(stall_time))??;
+        self.sent_bytes += frame.len() as u64;
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! One connection from its first byte to its last.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use packhorse_protocol::message::Denial;
+use packhorse_protocol::session::{ServerEvent, ServerSession, Violation};
+use packhorse_transport::accept::{Accept, OpenError, Opened};
+use packhorse_transport::framed::{FrameReadError, FrameReader};
+use packhorse_transport::stream::{Native, Stream};
+use thiserror::Error;
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info};
+
+use crate::answer::Answerer;
+use crate::clients::Place;
+use crate::queue::RequestQueue;
+use crate::serve::{Shared, Stage};
+
+/// Why a connection ended, other than by the client's wish.
+#[derive(Debug, Error)]
+pub(crate) enum ConnectionError {
+    #[error("it said nothing that admits it within {0:?}")]
+    NoGreeting(std::time::Duration),
+    #[error("it had to make room before it said who it is")]
+    SentAway,
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("it speaks neither the native protocol nor any that is served here")]
+    NotServed,
+    #[error("not admitted: {0:?}")]
+    Denied(Denial),
+    #[error("it broke the protocol: {0}")]
+    Violation(#[from] Violation),
+    #[error("the connection failed: {0}")]
+    Read(#[from] FrameReadError),
+    #[error("the connection failed: {0}")]
+    Write(#[from] std::io::Error),
+    #[error("it took nothing of what it asked for within {0:?}")]
+    Stalled(std::time::Duration),
+    #[error("it asked for nothing within {0:?}")]
+    Idle(std::time::Duration),
+    #[error("this server has no disk workers any more")]
+    NoWorkers,
+}
+
+/// An admitted client's two halves.
+struct Admitted<S> {
+    frames: FrameReader<ReadHalf<S>>,
+    writer: WriteHalf<S>,
+    session: ServerSession,
+}
+
+/// Serves one connection to its end and says so in the log.
+pub(crate) async fn serve<A: Accept>(
+    shared: Arc<Shared<A>>,
+    raw: A::Raw,
+    peer: SocketAddr,
+    mut place: Place,
+) {
+    debug!(%peer, "arrived");
+    let limits = shared.settings.limits;
+    let admitted = tokio::select! {
+        admitted = timeout(limits.greeting_time, admit(&shared, raw, &mut place)) => {
+            admitted.unwrap_or(Err(ConnectionError::NoGreeting(limits.greeting_time)))
+        }
+    };
+    let Admitted {
+        frames,
+        writer,
+        session,
+    } = match admitted {
+        Ok(admitted) => admitted,
+        Err(ConnectionError::Open(OpenError::Silent)) => return,
+        Err(error) => return info!(%peer, %error, "turned away"),
+    };
+    info!(%peer, "connected");
+    let start = Instant::now();
+    let mut answerer = Answerer::new(&shared, writer, peer);
+    let result = converse(&shared, frames, session, &mut answerer).await;
+    let bytes = answerer.sent_bytes();
+    let seconds = start.elapsed().as_secs_f64();
+    match result {
+        Ok(()) => info!(%peer, bytes, seconds, "left"),
+        Err(error) => info!(%peer, bytes, seconds, %error, "lost"),
+    }
+}
+
+/// Opens the stream and greets the client.
+async fn admit<A: Accept>(
+    shared: &Shared<A>,
+    raw: A::Raw,
+    place: &mut Place,
+) -> Result<Admitted<A::Stream>, ConnectionError> {
+    let opened = tokio::select! {
+        opened = shared.accept.open(raw) => opened?,
+        () = place.sent_away() => return Err(ConnectionError::SentAway),
+    };
+    let Opened::Native(Native { stream, binding }) = opened else {
+        return Err(ConnectionError::NotServed);
+    };
+    let (reader, writer) = tokio::io::split(stream);
+    let session = ServerSession::new(shared.settings.token.clone(), binding);
+    let mut admitted = Admitted {
+        frames: FrameReader::new(reader),
+        writer,
+        session,
+    };
+    let event = tokio::select! {
+        event = hello(&mut admitted) => event?,
+        () = place.sent_away() => return Err(ConnectionError::SentAway),
+    };
+    let event = match event {
+        ServerEvent::Admitted(_) if !place.prove() => ServerSession::deny(Denial::Busy),
+        event => event,
+    };
+    match event {
+        ServerEvent::Admitted(welcome) => {
+            admitted.writer.write_all(&welcome).await?;
+            admitted.writer.flush().await?;
+            Ok(admitted)
+        }
+        ServerEvent::Denied(denial, answer) => {
+            if denial == Denial::Access {
+                sleep(shared.settings.limits.denial_time).await;
+            }
+            admitted.writer.write_all(&answer).await?;
+            admitted.writer.shutdown().await?;
+            Err(ConnectionError::Denied(denial))
+        }
+        ServerEvent::Request(_) => Err(ConnectionError::NotServed),
+    }
+}
+
+/// What the client's first frame means.
+async fn hello<S: Stream>(admitted: &mut Admitted<S>) -> Result<ServerEvent, ConnectionError> {
+    let limit = admitted.session.body_bytes_max();
+    let Some((kind, body)) = admitted.frames.next(limit).await? else {
+        return Err(OpenError::Silent.into());
+    };
+    Ok(admitted.session.handle_frame(kind, &body)?)
+}
+
+/// Reads requests and answers them until the client has no more, and all are answered.
+async fn converse<A: Accept>(
+    shared: &Shared<A>,
+    mut frames: FrameReader<ReadHalf<A::Stream>>,
+    session: ServerSession,
+    answerer: &mut Answerer<'_, A>,
+) -> Result<(), ConnectionError> {
+    let queue = RequestQueue::new(session);
+    let mut answering = std::pin::pin!(answerer.run(&queue));
+    tokio::select! {
+        read = read_requests(shared, &mut frames, &queue) => read?,
+        answered = &mut answering => return answered,
+    }
+    queue.end();
+    answering.await
+}
+
+/// Passes requests on until the client closes its side, is idle for too long, or the server leaves.
+async fn read_requests<A: Accept>(
+    shared: &Shared<A>,
+    frames: &mut FrameReader<ReadHalf<A::Stream>>,
+    queue: &RequestQueue,
+) -> Result<(), ConnectionError> {
+    let mut stage = shared.stage.subscribe();
+    loop {
+        let leaving = *stage.borrow_and_update() != Stage::Open;
+        let idle_time = if leaving {
+            shared.settings.leave_idle_time
+        } else {
+            shared.settings.limits.idle_time
+        };
+        let frame = tokio::select! {
+            frame = timeout(idle_time, frames.next(queue.body_bytes_max())) => frame,
+            _ = stage.changed() => continue,
+        };
+        match frame {
+            Ok(Ok(Some((kind, body)))) => queue.handle_frame(kind, &body)?,
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) if !queue.is_idle() => {}
+            Err(_) if leaving => return Ok(()),
+            Err(_) => return Err(ConnectionError::Idle(idle_time)),
+        }
+    }
+}

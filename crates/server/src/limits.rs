@@ -1,0 +1,41 @@
+//! What one server gives to its clients, all of them together.
+
+use std::time::Duration;
+
+/// The limits of a server. What each request may ask for is in
+/// [`packhorse_protocol::limits`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Admitted clients at once; further ones are told that the server is busy.
+    pub clients_max: usize,
+    /// Connections at once that have not proven anything yet; one more, and the oldest goes.
+    pub unproven_max: usize,
+    /// From the accepted connection to the greeting.
+    pub greeting_time: Duration,
+    /// An admitted client without a request under way.
+    pub idle_time: Duration,
+    /// A client that takes nothing of what it asked for.
+    pub stall_time: Duration,
+    /// How long a wrong proof waits for its answer, so that guessing is slow.
+    pub denial_time: Duration,
+    /// Groups that are read ahead for one client while it takes one, where memory allows.
+    pub groups_ahead: usize,
+    /// Memory for what is read ahead, for all clients together; a client always has the frame that
+    /// it is taking besides.
+    pub ahead_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            clients_max: 4096,
+            unproven_max: 512,
+            greeting_time: Duration::from_secs(10),
+            idle_time: Duration::from_secs(600),
+            stall_time: Duration::from_secs(60),
+            denial_time: Duration::from_millis(500),
+            groups_ahead: 3,
+            ahead_bytes: 64 << 20,
+        }
+    }
+}

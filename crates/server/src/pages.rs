@@ -1,0 +1,174 @@
+//! Pages of a tree and the content of small files, as a disk worker makes them for a client.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use packhorse_protocol::content::ContentHash;
+use packhorse_protocol::entry::{FileInfo, Refusal};
+use packhorse_protocol::filter::Filter;
+use packhorse_protocol::frame::{FrameBuilder, FrameType};
+use packhorse_protocol::limits::{INLINE_BYTES_MAX, PAGE_BYTES_TARGET, PAGE_ITEMS_MAX};
+use packhorse_protocol::message::{Blob, EntryOptions, FetchItem, Inline, PageItem, TreeRequest};
+use packhorse_protocol::path::{Name, RelativePath};
+use packhorse_storage::clock::wall_clock;
+use packhorse_storage::read::read_small;
+use packhorse_storage::source::{Found, Source};
+use packhorse_storage::walk::{TreeWalk, WalkItem, WalkOptions};
+
+use crate::groups::refusal;
+
+/// A tree that a client has open.
+pub(crate) struct OpenTree {
+    walk: TreeWalk,
+    inline_bytes_max: u64,
+    /// The content of one small file at a time.
+    buffer: Vec<u8>,
+}
+
+/// Begins the walk that a client asks for.
+pub(crate) fn open(source: &Arc<dyn Source>, request: &TreeRequest) -> Result<OpenTree, Refusal> {
+    let TreeRequest {
+        tree: _,
+        path,
+        options,
+        recursive,
+        inline_bytes_max,
+        patterns,
+        cursor,
+    } = request;
+    let filter = Filter::new(patterns).map_err(|_| Refusal::NotFound)?;
+    let options = WalkOptions {
+        entries: *options,
+        recursive: *recursive,
+        filter,
+    };
+    let walk =
+        TreeWalk::open(Arc::clone(source), path, options, cursor.clone()).map_err(refusal(path))?;
+    let inline_bytes_max = (*inline_bytes_max).min(INLINE_BYTES_MAX);
+    Ok(OpenTree {
+        walk,
+        inline_bytes_max,
+        buffer: Vec::new(),
+    })
+}
+
+/// Makes the frame of the next page.
+pub(crate) fn next_page(mut tree: OpenTree) -> (OpenTree, Vec<u8>) {
+    let mut frame = FrameBuilder::new(FrameType::Page, PAGE_BYTES_TARGET);
+    for _ in 0..PAGE_ITEMS_MAX {
+        let Some(item) = tree.walk.next() else {
+            frame.append(&PageItem::End);
+            break;
+        };
+        append_item(&mut frame, &mut tree, item);
+        if frame.body_length() >= PAGE_BYTES_TARGET {
+            break;
+        }
+    }
+    (tree, frame.finish())
+}
+
+fn append_item(frame: &mut FrameBuilder, tree: &mut OpenTree, item: WalkItem) {
+    match item {
+        WalkItem::Directory { path, info } => frame.append(&PageItem::Directory { path, info }),
+        WalkItem::Link { name, link } => frame.append(&PageItem::Link {
+            name,
+            target: Blob(&link.target),
+            modified: link.modified,
+        }),
+        WalkItem::Skipped { path, refusal } => {
+            frame.append(&PageItem::Skipped {
+                path: Blob(&path),
+                refusal,
+            });
+        }
+        WalkItem::File { name, info } if info.size > tree.inline_bytes_max => {
+            frame.append(&PageItem::File {
+                name,
+                info,
+                content: None,
+            });
+        }
+        WalkItem::File { name, .. } => append_small(frame, tree, name),
+    }
+}
+
+/// Appends a small file with its content. One that has grown meanwhile is told without; one that
+/// has gone is not told.
+fn append_small(frame: &mut FrameBuilder, tree: &mut OpenTree, name: Name) {
+    tree.buffer.clear();
+    let read = tree.walk.open_file(&name).and_then(|file| {
+        match read_small(
+            &*file,
+            tree.inline_bytes_max,
+            wall_clock(),
+            &mut tree.buffer,
+        ) {
+            Ok(info) => Ok((info, true)),
+            Err(error) if error.refusal == Refusal::TooLarge => Ok((file.info()?, false)),
+            Err(error) => Err(error),
+        }
+    });
+    match read {
+        Ok((info, in_line)) => {
+            let content = in_line.then(|| inline(&tree.buffer));
+            frame.append(&PageItem::File {
+                name,
+                info,
+                content,
+            });
+        }
+        Err(error) if error.refusal == Refusal::NotFound => {}
+        Err(error) => {
+            let path = tree.walk.directory().join(&name).unwrap_or_default();
+            let refusal = refusal(&path)(error);
+            frame.append(&PageItem::Skipped {
+                path: Blob(path.as_bytes()),
+                refusal,
+            });
+        }
+    }
+}
+
+/// Makes a frame of the content of the first of `paths`, and takes those away.
+pub(crate) fn next_contents(
+    source: &dyn Source,
+    options: EntryOptions,
+    paths: &mut VecDeque<RelativePath>,
+) -> Vec<u8> {
+    let mut frame = FrameBuilder::new(FrameType::Contents, PAGE_BYTES_TARGET);
+    let mut buffer = Vec::new();
+    while frame.body_length() < PAGE_BYTES_TARGET
+        && let Some(path) = paths.pop_front()
+    {
+        match read(source, &path, options, &mut buffer) {
+            Ok(info) => frame.append(&FetchItem::File {
+                info,
+                content: inline(&buffer),
+            }),
+            Err(refusal) => frame.append(&FetchItem::Failed { refusal }),
+        }
+    }
+    frame.finish()
+}
+
+fn read(
+    source: &dyn Source,
+    path: &RelativePath,
+    options: EntryOptions,
+    buffer: &mut Vec<u8>,
+) -> Result<FileInfo, Refusal> {
+    let file = source
+        .find(path, options)
+        .and_then(Found::into_file)
+        .map_err(refusal(path))?;
+    buffer.clear();
+    read_small(&*file, INLINE_BYTES_MAX, wall_clock(), buffer).map_err(refusal(path))
+}
+
+fn inline(bytes: &[u8]) -> Inline<'_> {
+    Inline {
+        bytes: Blob(bytes),
+        hash: *ContentHash::of(bytes).as_bytes(),
+    }
+}

@@ -1,0 +1,206 @@
+//! The server: takes connections in, keeps to its limits, and ends in good order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use packhorse_protocol::key::Token;
+use packhorse_protocol::message::Completion;
+use packhorse_storage::source::Source;
+use packhorse_storage::workers::DiskWorkers;
+use packhorse_transport::accept::{Accept, AcceptError};
+use packhorse_transport::throttle::Throttle;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tracing::{error, info, warn};
+
+use crate::clients::Clients;
+use crate::connection::{self, ConnectionError};
+use crate::limits::Limits;
+
+/// What a server does besides listening.
+#[derive(Debug)]
+pub struct ServerSettings {
+    /// What a client must prove that it has; `None` gives read access to anyone.
+    pub token: Option<Token>,
+    /// The limits.
+    pub limits: Limits,
+    /// Bytes a second that leave the server, all clients together.
+    pub rate_limit: Option<u64>,
+    /// End after one transfer that a client reports as complete.
+    pub once: bool,
+    /// While the server leaves: how long a client without a request may stay.
+    pub leave_idle_time: Duration,
+}
+
+/// A server of one source.
+pub struct Server<A> {
+    shared: Arc<Shared<A>>,
+}
+
+/// Ends a server from outside; may be cloned and kept.
+#[derive(Debug, Clone)]
+pub struct Stop {
+    stage: watch::Sender<Stage>,
+}
+
+/// How far a server is on its way to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Open,
+    /// No new clients; those that are here finish.
+    Leaving,
+    /// Everything ends at once.
+    Ended,
+}
+
+/// What all connections of a server share.
+pub(crate) struct Shared<A> {
+    pub(crate) accept: A,
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) workers: Arc<DiskWorkers>,
+    pub(crate) settings: ServerSettings,
+    pub(crate) clients: Arc<Clients>,
+    /// In MiB.
+    pub(crate) ahead: Arc<Semaphore>,
+    pub(crate) throttle: Option<Throttle>,
+    pub(crate) stage: watch::Sender<Stage>,
+}
+
+impl Stop {
+    /// No new clients; running transfers may finish.
+    pub fn leave(&self) {
+        self.stage.send_if_modified(|stage| {
+            let open = *stage == Stage::Open;
+            if open {
+                *stage = Stage::Leaving;
+            }
+            open
+        });
+    }
+
+    /// Ends everything at once.
+    pub fn end(&self) {
+        self.stage.send_replace(Stage::Ended);
+    }
+}
+
+impl<A: Accept> Server<A> {
+    /// A server of `source` for whoever arrives at `accept`.
+    pub fn new(
+        accept: A,
+        source: Arc<dyn Source>,
+        workers: Arc<DiskWorkers>,
+        settings: ServerSettings,
+    ) -> Self {
+        let Limits {
+            clients_max,
+            unproven_max,
+            ahead_bytes,
+            ..
+        } = settings.limits;
+        Self {
+            shared: Arc::new(Shared {
+                accept,
+                source,
+                workers,
+                clients: Arc::new(Clients::new(clients_max, unproven_max)),
+                ahead: Arc::new(Semaphore::new(ahead_bytes >> 20)),
+                throttle: settings.rate_limit.map(Throttle::new),
+                stage: watch::Sender::new(Stage::Open),
+                settings,
+            }),
+        }
+    }
+
+    /// What ends this server.
+    #[must_use]
+    pub fn stop(&self) -> Stop {
+        Stop {
+            stage: self.shared.stage.clone(),
+        }
+    }
+
+    /// Serves until it is told to stop; running transfers then get `grace`.
+    pub async fn run(self, grace: Duration) {
+        let mut tasks = JoinSet::new();
+        let mut stage = self.shared.stage.subscribe();
+        while *stage.borrow_and_update() == Stage::Open {
+            tokio::select! {
+                accepted = self.shared.accept.accept() => match accepted {
+                    Ok((raw, peer)) => {
+                        let place = self.shared.clients.arrive();
+                        tasks.spawn(connection::serve(Arc::clone(&self.shared), raw, peer, place));
+                    }
+                    Err(error) => {
+                        if !self.recover(error).await {
+                            return;
+                        }
+                    }
+                },
+                Some(ended) = tasks.join_next() => log_panic(ended),
+                _ = stage.changed() => {}
+            }
+        }
+        let ended = tokio::select! {
+            left = timeout(grace, self.shared.clients.all_left()) => left.is_ok(),
+            _ = stage.wait_for(|stage| *stage == Stage::Ended) => false,
+        };
+        if !ended {
+            warn!("ended while transfers were running");
+        }
+        tasks.shutdown().await;
+    }
+
+    /// Deals with a failed accept. False if there is nothing more to accept.
+    async fn recover(&self, error: AcceptError) -> bool {
+        match error {
+            AcceptError::Gone(_) => {}
+            AcceptError::Exhausted(_) => {
+                warn!(%error, "waiting");
+                self.shared.clients.send_oldest_away();
+                sleep(Duration::from_millis(100)).await;
+            }
+            AcceptError::Broken(_) => {
+                error!(%error, "ending");
+                return false;
+            }
+        }
+        true
+    }
+}
+
+impl<A: Sync> Shared<A> {
+    /// Has a disk worker do `work`.
+    pub(crate) async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ConnectionError> {
+        let done = self.workers.run(work);
+        done.await.map_err(|_| ConnectionError::NoWorkers)
+    }
+
+    /// A client has all it came for.
+    pub(crate) fn handle_complete(&self, completion: Completion) {
+        let Completion {
+            files,
+            bytes,
+            failed,
+        } = completion;
+        info!(files, bytes, failed, "complete");
+        if self.settings.once && failed == 0 {
+            Stop {
+                stage: self.stage.clone(),
+            }
+            .leave();
+        }
+    }
+}
+
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        error!(%error, "a connection's task failed; this is a defect of Packhorse");
+    }
+}
