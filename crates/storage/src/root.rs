@@ -95,7 +95,7 @@ impl Root {
     /// `EXDEV` if a link leads out of the root, `ELOOP` if one is refused or leads in a circle;
     /// otherwise the system's own.
     pub fn open_directory(&self, path: &RelativePath, links: Links) -> io::Result<Directory> {
-        let opened = self.resolve(path, links, Opening::Directory, directory_flags(links))?;
+        let opened = self.resolve(path, links, Opening::Directory, RESOLVED_DIRECTORY)?;
         Ok(Directory::new(opened, self.place.join(path.as_bytes())))
     }
 
@@ -108,11 +108,7 @@ impl Root {
             Kind::File => {}
             other => return Err(NotRegular(other).into()),
         }
-        let flags = match links {
-            Links::Follow => FILE_FLAGS.difference(OFlags::NOFOLLOW),
-            Links::Refuse => FILE_FLAGS,
-        };
-        let opened = self.resolve(path, links, Opening::File, flags | OFlags::RDONLY)?;
+        let opened = self.resolve(path, links, Opening::File, RESOLVED_FILE)?;
         File::new(opened, self.place.join(path.as_bytes()))
     }
 
@@ -214,12 +210,9 @@ const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGIC
 /// Names an object without opening it.
 const PATH_FLAGS: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
-fn directory_flags(links: Links) -> OFlags {
-    match links {
-        Links::Follow => DIRECTORY_FLAGS.difference(OFlags::NOFOLLOW),
-        Links::Refuse => DIRECTORY_FLAGS,
-    }
-}
+/// What becomes of a link at a path's end is for the resolution to say, not for the opening.
+const RESOLVED_DIRECTORY: OFlags = DIRECTORY_FLAGS.difference(OFlags::NOFOLLOW);
+const RESOLVED_FILE: OFlags = FILE_FLAGS.difference(OFlags::NOFOLLOW);
 
 /// A resolution name by name, with the meaning that `openat2` gives to a path: a link is replaced by
 /// what it says, `..` goes back the way that was come, and never above the root.

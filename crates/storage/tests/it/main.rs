@@ -8,3 +8,4 @@ mod source;
 mod trees;
 mod walk;
 mod walk_model;
+mod writing;

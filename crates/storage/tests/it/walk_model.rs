@@ -10,9 +10,11 @@ use packhorse_protocol::entry::Refusal;
 use packhorse_protocol::message::EntryOptions;
 use packhorse_protocol::path::RelativePath;
 use packhorse_protocol::tree::TreeOrder;
+use packhorse_storage::disk::Disk;
+use packhorse_storage::root::Links;
 use proptest::prelude::*;
 
-use crate::trees::{FOLLOW, KEEP, Told, Tree, name, tell, walk_from};
+use crate::trees::{FOLLOW, KEEP, METHODS, Told, Tree, name, path, tell, walk_from};
 
 /// What a tree is made of: paths of single letters, and what stands there.
 #[derive(Debug, Clone)]
@@ -192,8 +194,36 @@ fn check(plants: &[(Vec<u8>, Plant)], options: EntryOptions) {
     assert!(behind > 0);
 }
 
+/// Both ways to resolve a path come to the same object or the same error.
+fn check_methods(plants: &[(Vec<u8>, Plant)], asked: &[Vec<u8>]) {
+    let tree = Tree::new();
+    grow(&tree, plants);
+    let [at_once, in_steps] = METHODS.map(|method| tree.root(Disk::new(), method));
+    for asked in plants.iter().map(|(at, _)| at).chain(asked) {
+        for links in [Links::Follow, Links::Refuse] {
+            let [at_once, in_steps] = [&at_once, &in_steps].map(|root| {
+                let path = path(asked);
+                let number = |error: std::io::Error| error.raw_os_error();
+                let status = root.status(&path, links).map(|status| status.inode);
+                let directory = root.open_directory(&path, links).and_then(|it| it.status());
+                let file = root.open_file(&path, links).map(|file| file.opened().inode);
+                (
+                    status.map_err(number),
+                    directory.map(|status| status.inode).map_err(number),
+                    file.map_err(number),
+                )
+            });
+            assert_eq!(at_once, in_steps, "{} {links:?}", asked.escape_ascii());
+        }
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #[test]
+    fn both_resolvers_agree(plants in plants(), asked in plants()) {
+        let asked: Vec<_> = asked.into_iter().map(|(at, _)| at).collect();
+        check_methods(&plants, &asked);
+    }
 
     #[test]
     fn a_walk_tells_what_a_listing_tells(plants in plants()) {
