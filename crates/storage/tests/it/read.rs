@@ -1,17 +1,17 @@
 //! Reading files that change while they are read. Threat 19.
 
 use std::fs;
-use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use packhorse_protocol::content::{ContentHash, GroupRange, merge_groups};
-use packhorse_protocol::entry::{Refusal, Timestamp};
+use packhorse_protocol::entry::{FileInfo, Mode, Refusal, Timestamp, Version};
 use packhorse_protocol::limits::GROUP_BYTES;
 use packhorse_storage::clock::wall_clock;
 use packhorse_storage::disk::{Disk, DiskCall, Operation, Verdict};
 use packhorse_storage::read::{read_group, read_small};
-use packhorse_storage::source::SourceFile;
+use packhorse_storage::source::{FileState, SourceError, SourceFile};
 
 use crate::trees::{KEEP, Tree, disk_with, path};
 
@@ -129,27 +129,78 @@ fn a_small_file_is_read_in_one_state() {
     }
 }
 
-/// A change that leaves size and times as they were, as one within the clock's tick does.
+/// A file whose content is another at each reading while its state stays the same, as within one
+/// tick of a file system's clock.
+struct Traceless {
+    state: FileState,
+    contents: Mutex<Vec<&'static str>>,
+}
+
+impl SourceFile for Traceless {
+    fn opened(&self) -> FileState {
+        self.state
+    }
+
+    fn state(&self) -> Result<FileState, SourceError> {
+        Ok(self.state)
+    }
+
+    fn info(&self) -> Result<FileInfo, SourceError> {
+        Ok(FileInfo {
+            size: self.state.size,
+            modified: self.state.touched,
+            mode: Mode::from_bits(0o644),
+            version: self.state.version,
+            sparse: false,
+            link_group: 0,
+            xattrs: Vec::new(),
+        })
+    }
+
+    fn read_at(&self, _: u64, buffer: &mut [u8]) -> Result<usize, SourceError> {
+        let content = self.contents.lock().unwrap().remove(0);
+        buffer.copy_from_slice(content.as_bytes());
+        Ok(content.len())
+    }
+
+    fn next_data(&self, _: u64) -> Result<Option<Range<u64>>, SourceError> {
+        Ok(None)
+    }
+}
+
 #[test]
 fn a_change_that_leaves_no_trace_is_seen_while_the_file_is_unsettled() {
-    let tree = Arc::new(Tree::new());
-    tree.file("file", "old content");
-    let writer = fs::File::options()
-        .write(true)
-        .open(tree.at("file"))
-        .unwrap();
-    let modified = writer.metadata().unwrap().modified().unwrap();
-    let disk = disk_changing(
-        |number| number == 1,
-        move |_| {
-            writer.write_all_at(b"new", 0).unwrap();
-            writer.set_modified(modified).unwrap();
-        },
-    );
-    let mut buffer = Vec::new();
-    let info = read_small(&*open(&tree, disk), 4096, wall_clock(), &mut buffer).unwrap();
-    assert_eq!(buffer, b"new content");
-    assert_eq!(info.size, 11);
+    let touched = Timestamp::new(1000, 5).unwrap();
+    let at = |seconds, nanoseconds| Timestamp::new(seconds, nanoseconds).unwrap();
+    for (now, contents, expected) in [
+        (at(1002, 5), vec!["one"], Ok("one")),
+        (at(1002, 4), vec!["one", "one"], Ok("one")),
+        (at(1002, 4), vec!["one", "two", "two", "two"], Ok("two")),
+        (
+            at(900, 0),
+            vec!["a a", "b b", "c c", "d d", "e e", "f f", "g g", "h h"],
+            Err(()),
+        ),
+    ] {
+        let file = Traceless {
+            state: FileState {
+                size: 3,
+                version: Version([7; 16]),
+                touched,
+            },
+            contents: Mutex::new(contents.clone()),
+        };
+        let mut buffer = Vec::new();
+        let read = read_small(&file, 100, now, &mut buffer);
+        match expected {
+            Ok(content) => {
+                read.unwrap();
+                assert_eq!(buffer, content.as_bytes(), "{contents:?}");
+            }
+            Err(()) => assert_eq!(read.unwrap_err().refusal, Refusal::Changed, "{contents:?}"),
+        }
+        assert!(file.contents.lock().unwrap().is_empty(), "{contents:?}");
+    }
 }
 
 #[test]

@@ -357,13 +357,20 @@ fn a_version_changes_with_content_times_and_object() {
             .unwrap()
     };
     let epoch = std::time::UNIX_EPOCH;
-    let changes: [&dyn Fn(); 4] = [
+    let changes: [&dyn Fn(); 5] = [
         &|| fs::write(tree.at("file"), "longer content").unwrap(),
         &|| open().set_modified(epoch).unwrap(),
         &|| {
             open()
                 .set_modified(epoch + std::time::Duration::from_nanos(1))
                 .unwrap()
+        },
+        &|| {
+            // Only the time that no program can set tells of this one.
+            let modified = open().metadata().unwrap().modified().unwrap();
+            thread::sleep(std::time::Duration::from_millis(20));
+            fs::write(tree.at("file"), "LONGER CONTENT").unwrap();
+            open().set_modified(modified).unwrap();
         },
         &|| {
             fs::write(tree.at("other"), "longer content").unwrap();
