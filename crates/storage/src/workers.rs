@@ -144,8 +144,8 @@ impl Queue {
         waiting.is_closed = true;
         let dropped = std::mem::take(&mut waiting.jobs);
         drop(waiting);
-        self.room.close();
         self.arrived.notify_all();
+        // With them go their places in the queue: who waits for one finds it closed.
         drop(dropped);
     }
 

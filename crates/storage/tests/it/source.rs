@@ -177,29 +177,42 @@ fn a_file_swapped_for_a_fifo_does_not_hang() {
     }
 }
 
-/// At every single call on the way, the directory becomes a link to one outside.
+/// At every single call on the way, the directory or the file becomes a link to one outside.
 #[test]
-fn a_directory_swapped_at_any_call_shows_nothing_outside() {
+fn what_is_swapped_at_any_call_shows_nothing_outside() {
     for method in METHODS {
-        for options in [KEEP, FOLLOW] {
+        for (options, swapped) in [
+            (KEEP, "a"),
+            (FOLLOW, "a"),
+            (KEEP, "a/file"),
+            (FOLLOW, "a/file"),
+        ] {
             for at_call in 0..24 {
                 let tree = Arc::new(Tree::new());
                 tree.file("a/file", "inner")
-                    .file("../outside/file", "secret");
-                let (swapped, calls) = (Arc::clone(&tree), Mutex::new(0));
+                    .file("../outside/a/file", "secret");
+                let (to_swap, calls) = (Arc::clone(&tree), Mutex::new(0));
                 let disk = disk_with(move |_| {
                     let mut calls = calls.lock().unwrap();
                     *calls += 1;
                     if *calls == at_call {
-                        fs::rename(swapped.at("a"), swapped.at("moved")).unwrap();
-                        swapped.link("a", "../outside");
+                        fs::rename(to_swap.at(swapped), to_swap.at("moved")).unwrap();
+                        to_swap.link(swapped, to_swap.at("../outside").join(swapped));
                     }
                     Ok(Verdict::Proceed)
                 });
                 let source = DirectorySource::new(tree.root(disk, method));
                 for _ in 0..3 {
-                    if let Ok(content) = read(&source, "a/file", options) {
-                        assert_eq!(content, b"inner", "call {at_call} by {method:?}");
+                    let through_path = read(&source, "a/file", options);
+                    let through_names = source.find(&path(""), options).and_then(|root| {
+                        let Found::Directory(root) = root else {
+                            panic!("the root is a directory");
+                        };
+                        let directory = root.open_directory(&name("a"))?;
+                        content(&*directory.open_file_seen(&name("file"))?)
+                    });
+                    for content in [through_path, through_names].into_iter().flatten() {
+                        assert_eq!(content, b"inner", "{swapped} at {at_call} by {method:?}");
                     }
                 }
             }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use packhorse_protocol::entry::{Mode, Timestamp};
 use packhorse_protocol::path::RelativePath;
 use packhorse_storage::directory::{Directory, Part};
-use packhorse_storage::disk::{Disk, Operation, Verdict};
+use packhorse_storage::disk::{Disk, Opening, Operation, Verdict};
 use packhorse_storage::root::{Links, Root};
 use packhorse_storage::status::{Kind, NotRegular};
 use rustix::io::Errno;
@@ -57,7 +57,13 @@ fn nothing_is_written_through_a_link() {
     tree.link("file", "../outside/file")
         .link("directory", "../outside/directory");
     tree.link("dangling", "../outside/new").fifo("fifo");
-    let directory = open(&tree, Disk::new());
+    let disk = disk_with(|call| match call.operation {
+        Operation::Open(Opening::File | Opening::Update) if call.path.ends_with(b"/fifo") => {
+            panic!("a FIFO is opened")
+        }
+        _ => Ok(Verdict::Proceed),
+    });
+    let directory = open(&tree, disk);
     for at in ["file", "directory", "dangling"] {
         let error = directory.open_for_update(&name(at)).unwrap_err();
         assert_eq!(NotRegular::of(&error), Some(Kind::Symlink), "{at}");
@@ -71,8 +77,12 @@ fn nothing_is_written_through_a_link() {
             "{at}"
         );
     }
-    let error = directory.open_for_update(&name("fifo")).unwrap_err();
-    assert_eq!(NotRegular::of(&error), Some(Kind::Special));
+    for opened in [
+        directory.open_for_update(&name("fifo")),
+        directory.open_file(&name("fifo")),
+    ] {
+        assert_eq!(NotRegular::of(&opened.unwrap_err()), Some(Kind::Special));
+    }
     assert!(!tree.at("../outside/new").exists());
     assert_eq!(fs::read(tree.at("../outside/file")).unwrap(), b"outside");
 }
