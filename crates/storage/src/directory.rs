@@ -12,7 +12,7 @@ use packhorse_protocol::path::{Name, PARTIAL_DIRECTORY};
 use crate::disk::{Opening, Operation, Place};
 use crate::file::{File, Handle, timestamps};
 use crate::listing::Listing;
-use crate::status::{Kind, NotRegular, Status};
+use crate::status::{Kind, NotRegular, Status, shows_the_kernel};
 
 const LISTING_BYTES: usize = 32 << 10;
 
@@ -62,6 +62,28 @@ impl Directory {
             rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW)
         })
         .map(Status::from)
+    }
+
+    /// Whether the directory itself lies on a file system by which the kernel shows itself.
+    pub(crate) fn shows_the_kernel_itself(&self) -> io::Result<bool> {
+        let file_system = self
+            .handle
+            .call(Operation::Space, |it| rustix::fs::fstatfs(it))?;
+        Ok(shows_the_kernel(&file_system))
+    }
+
+    /// Whether `name` lies on a file system by which the kernel shows itself, such as `/proc`.
+    pub(crate) fn shows_the_kernel(&self, name: &Name) -> io::Result<bool> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let object = self.call(
+            name.into(),
+            Operation::Open(Opening::Resolve),
+            |at, name| rustix::fs::openat(at, name, flags, Mode::empty()),
+        )?;
+        let file_system = self.call(name.into(), Operation::Space, |_, _| {
+            rustix::fs::fstatfs(&object)
+        })?;
+        Ok(shows_the_kernel(&file_system))
     }
 
     /// Where the link `name` points.

@@ -5,12 +5,13 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use packhorse_protocol::entry::{DirectoryInfo, FileInfo, Mode, Refusal, Version, Xattr};
-use packhorse_protocol::limits::{LINK_TARGET_BYTES_MAX, XATTR_BYTES_MAX};
+use packhorse_protocol::entry::{DirectoryInfo, FileInfo, Refusal};
+use packhorse_protocol::limits::LINK_TARGET_BYTES_MAX;
 use packhorse_protocol::message::EntryOptions;
 use packhorse_protocol::path::{Name, RelativePath};
 use rustix::io::Errno;
 
+use crate::description::{directory_info, file_info, plain_directory_info, plain_info, state_of};
 use crate::directory::Directory;
 use crate::disk::Disk;
 use crate::file::File;
@@ -65,10 +66,7 @@ impl DirectorySource {
                 let directory = self.root.open_directory(path, Links::Follow)?;
                 self.directory(directory, path, options)
             }
-            _ => {
-                let file = self.root.open_file(path, Links::Follow)?;
-                Ok(Found::File(Box::new(OpenFile { file, options })))
-            }
+            _ => Ok(Found::File(open_followed(&self.root, path, options)?)),
         }
     }
 }
@@ -81,6 +79,9 @@ impl Source for DirectorySource {
         };
         let parent = self.root.enter(&parent_path, Links::Follow)?;
         let status = parent.status_of(&name)?;
+        if parent.shows_the_kernel(&name)? {
+            return Err(Refusal::Special.into());
+        }
         match status.kind {
             Kind::Directory => self.directory(parent.open_directory(&name)?, path, options),
             Kind::Symlink if options.follow_links => self.find_followed(path, options),
@@ -90,6 +91,19 @@ impl Source for DirectorySource {
             }
         }
     }
+}
+
+/// Opens the file that `path` leads to through links.
+fn open_followed(
+    root: &Root,
+    path: &RelativePath,
+    options: EntryOptions,
+) -> Result<Box<dyn SourceFile>, SourceError> {
+    if root.shows_the_kernel(path, Links::Follow)? {
+        return Err(Refusal::Special.into());
+    }
+    let file = root.open_file(path, Links::Follow)?;
+    Ok(Box::new(OpenFile { file, options }))
 }
 
 /// Opens the file `name`, whose status has just been seen to be `status`.
@@ -128,6 +142,9 @@ impl OpenDirectory {
         options: EntryOptions,
     ) -> Result<Self, SourceError> {
         let Status { device, inode, .. } = directory.status()?;
+        if directory.shows_the_kernel_itself()? {
+            return Err(Refusal::Special.into());
+        }
         Ok(Self {
             root,
             directory,
@@ -135,6 +152,19 @@ impl OpenDirectory {
             identity: Identity { device, inode },
             options,
         })
+    }
+
+    /// Refuses what is mounted here and is the kernel's. The directory itself is not.
+    fn vet(&self, name: &Name, status: &Status) -> Result<(), SourceError> {
+        match self.is_elsewhere(status) && self.directory.shows_the_kernel(name)? {
+            true => Err(Refusal::Special.into()),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether something lies on another file system than this directory.
+    fn is_elsewhere(&self, status: &Status) -> bool {
+        status.device != self.identity.device
     }
 
     fn is_directory(&self, name: &Name, kind: Kind) -> bool {
@@ -185,6 +215,9 @@ impl OpenDirectory {
 
     fn followed_entry(&self, path: &RelativePath) -> Result<SourceEntry, SourceError> {
         let status = self.root.status(path, Links::Follow)?;
+        if self.is_elsewhere(&status) && self.root.shows_the_kernel(path, Links::Follow)? {
+            return Err(Refusal::Special.into());
+        }
         match status.kind {
             Kind::File if self.options.xattrs => {
                 let file = self.root.open_file(path, Links::Follow)?;
@@ -218,16 +251,17 @@ impl SourceDirectory for OpenDirectory {
     }
 
     fn entry(&self, name: &Name) -> Result<SourceEntry, SourceError> {
-        self.entry_of(name, &self.directory.status_of(name)?)
+        let status = self.directory.status_of(name)?;
+        self.vet(name, &status)?;
+        self.entry_of(name, &status)
     }
 
     fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>, SourceError> {
         let status = self.directory.status_of(name)?;
         if status.kind == Kind::Symlink && self.options.follow_links {
-            let file = self.root.open_file(&self.path.join(name)?, Links::Follow)?;
-            let options = self.options;
-            return Ok(Box::new(OpenFile { file, options }));
+            return open_followed(&self.root, &self.path.join(name)?, self.options);
         }
+        self.vet(name, &status)?;
         open_known(&self.directory, name, &status, self.options)
     }
 
@@ -347,131 +381,4 @@ fn is_no_directory(error: &io::Error) -> bool {
         Errno::from_io_error(error),
         Some(Errno::NOTDIR | Errno::LOOP)
     )
-}
-
-fn state_of(status: &Status) -> FileState {
-    FileState {
-        size: status.size,
-        version: version_of(status),
-        touched: status.modified.max(status.changed),
-    }
-}
-
-/// The first 16 bytes of BLAKE3 over device, inode, size and both times, each in little-endian bytes
-/// of fixed width.
-fn version_of(status: &Status) -> Version {
-    let mut bytes = [0; 48];
-    let times = [status.modified, status.changed];
-    let seconds = times.map(|time| time.seconds().to_le_bytes());
-    let nanoseconds = times.map(|time| time.nanoseconds().to_le_bytes());
-    let fields: [&[u8]; 7] = [
-        &status.device.to_le_bytes(),
-        &status.inode.to_le_bytes(),
-        &status.size.to_le_bytes(),
-        &seconds[0],
-        &nanoseconds[0],
-        &seconds[1],
-        &nanoseconds[1],
-    ];
-    let mut rest = bytes.as_mut_slice();
-    for field in fields {
-        let (here, behind) = rest.split_at_mut(field.len());
-        here.copy_from_slice(field);
-        rest = behind;
-    }
-    let hash = blake3::hash(&bytes);
-    Version(
-        *hash
-            .as_bytes()
-            .first_chunk()
-            .expect("32 bytes are more than 16"),
-    )
-}
-
-/// One number for all names of one file; 0 for a file with one name.
-fn link_group(status: &Status) -> u64 {
-    if status.links < 2 {
-        return 0;
-    }
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&status.device.to_le_bytes());
-    hasher.update(&status.inode.to_le_bytes());
-    let hash = hasher.finalize();
-    let first = hash
-        .as_bytes()
-        .first_chunk()
-        .expect("32 bytes are more than 8");
-    u64::from_le_bytes(*first).max(1)
-}
-
-fn file_info(file: &File, status: Status, options: EntryOptions) -> Result<FileInfo, SourceError> {
-    let mut info = plain_info(&status, options);
-    if options.xattrs {
-        info.xattrs = xattrs(file.xattr_names()?, |name| file.xattr(name))?;
-    }
-    Ok(info)
-}
-
-fn directory_info(
-    directory: &Directory,
-    options: EntryOptions,
-) -> Result<DirectoryInfo, SourceError> {
-    let mut info = plain_directory_info(&directory.status()?);
-    if options.xattrs {
-        info.xattrs = xattrs(directory.xattr_names()?, |name| directory.xattr(name))?;
-    }
-    Ok(info)
-}
-
-/// All that is said of a file besides its extended attributes.
-fn plain_info(status: &Status, options: EntryOptions) -> FileInfo {
-    /// File systems keep the content of very small files where it does not count as occupied.
-    const HOLE_BYTES_MIN: u64 = 4096;
-    let occupied = status.blocks.saturating_mul(512);
-    FileInfo {
-        size: status.size,
-        modified: status.modified,
-        mode: Mode::from_bits(status.mode),
-        version: version_of(status),
-        sparse: occupied.saturating_add(HOLE_BYTES_MIN) <= status.size,
-        link_group: match options.hard_links {
-            true => link_group(status),
-            false => 0,
-        },
-        xattrs: Vec::new(),
-    }
-}
-
-fn plain_directory_info(status: &Status) -> DirectoryInfo {
-    DirectoryInfo {
-        modified: status.modified,
-        mode: Mode::from_bits(status.mode),
-        xattrs: Vec::new(),
-    }
-}
-
-/// The attributes that belong to the user. Those of the system (capabilities, labels, access lists)
-/// mean something on this machine only, and could grant rights on another.
-fn xattrs(
-    names: Vec<Vec<u8>>,
-    value_of: impl Fn(&[u8]) -> io::Result<Option<Vec<u8>>>,
-) -> Result<Vec<Xattr>, SourceError> {
-    let mut names: Vec<_> = names
-        .into_iter()
-        .filter(|name| name.starts_with(b"user."))
-        .collect();
-    names.sort_unstable();
-    let (mut xattrs, mut total) = (Vec::new(), 0);
-    for name in names {
-        // One that has gone since the names were read is not there.
-        if let Some(value) = value_of(&name)? {
-            total += name.len() + value.len();
-            xattrs.push(Xattr { name, value });
-        }
-        if total > XATTR_BYTES_MAX {
-            let detail = format!("its extended attributes have more than {XATTR_BYTES_MAX} bytes");
-            return Err(io::Error::other(detail).into());
-        }
-    }
-    Ok(xattrs)
 }

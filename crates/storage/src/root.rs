@@ -14,7 +14,7 @@ use packhorse_protocol::path::RelativePath;
 use crate::directory::{DIRECTORY_FLAGS, Directory, FILE_FLAGS};
 use crate::disk::{Disk, Opening, Operation, Place};
 use crate::file::File;
-use crate::status::{Kind, NotRegular, Status};
+use crate::status::{Kind, NotRegular, Status, shows_the_kernel};
 
 /// How often a resolution starts again because names on its way were moved meanwhile.
 const ATTEMPTS_MAX: usize = 32;
@@ -123,6 +123,15 @@ impl Root {
         Ok(stat.into())
     }
 
+    /// Whether what `path` leads to lies on a file system by which the kernel shows itself, such as
+    /// `/proc`.
+    pub(crate) fn shows_the_kernel(&self, path: &RelativePath, links: Links) -> io::Result<bool> {
+        let found = self.resolve(path, links, Opening::Resolve, PATH_FLAGS)?;
+        let place = self.place.join(path.as_bytes());
+        let file_system = place.call(b"", Operation::Space, || rustix::fs::fstatfs(&found))?;
+        Ok(shows_the_kernel(&file_system))
+    }
+
     /// Opens the directory at `path` only to go on to what lies in it, for which the permission to
     /// list it is not needed.
     pub(crate) fn enter(&self, path: &RelativePath, links: Links) -> io::Result<Directory> {
@@ -195,6 +204,9 @@ pub(crate) fn locate(disk: &Disk, path: &Path) -> io::Result<(Vec<u8>, Located)>
     })?;
     let located = match Status::from(kind).kind {
         Kind::Directory => Located::Directory(Root::open(disk.clone(), &real)?),
+        Kind::File if shows_the_kernel(&rustix::fs::statfs(&real)?) => {
+            return Err(NotRegular(Kind::Special).into());
+        }
         Kind::File => {
             let parent = Root::open(disk.clone(), real.parent().unwrap_or(Path::new("/")))?;
             let parent = parent.open_directory(&RelativePath::ROOT, Links::Refuse)?;

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use rustix::fs::{FileType, Stat};
+use rustix::fs::{FileType, Stat, StatFs};
 
 use packhorse_protocol::entry::Timestamp;
 
@@ -90,6 +90,33 @@ impl From<Stat> for Status {
             blocks: u64::try_from(stat.st_blocks).unwrap_or(0),
         }
     }
+}
+
+/// Whether a file system is the kernel's way to show itself. What looks like a file there has no
+/// size, waits, or acts when it is read, and none of it is anyone's data.
+pub(crate) fn shows_the_kernel(file_system: &StatFs) -> bool {
+    /// By the magic numbers of Linux, from `linux/magic.h` and the file systems' own sources.
+    const MAGIC: [u32; 17] = [
+        0x0000_1cd1, // devpts
+        0x0000_9fa0, // proc
+        0x0027_e0eb, // cgroup
+        0x1980_0202, // mqueue
+        0x4249_4e4d, // binfmt_misc
+        0x6165_676c, // pstore
+        0x6262_6572, // sysfs
+        0x6265_6570, // configfs
+        0x6367_7270, // cgroup2
+        0x6462_6720, // debugfs
+        0x6573_5543, // fusectl
+        0x6e73_6673, // nsfs
+        0x7363_6673, // securityfs
+        0x7472_6163, // tracefs
+        0xcafe_4a11, // bpf
+        0xde5e_81e4, // efivarfs
+        0xf97c_ff8c, // selinuxfs
+    ];
+    // The field's width differs between processors; the numbers have 32 bits.
+    MAGIC.contains(&(file_system.f_type as u32))
 }
 
 /// A regular file was asked for and something else is there; the source of an [`io::Error`].

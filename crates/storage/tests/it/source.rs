@@ -154,6 +154,50 @@ fn what_is_no_file_is_never_opened() {
     assert_eq!(*opened.lock().unwrap(), Vec::<Vec<u8>>::new());
 }
 
+/// What `/proc` and `/sys` hold looks like files; read, it waits, acts or has no end.
+#[test]
+fn what_shows_the_kernel_is_never_opened() {
+    if !std::path::Path::new("/proc/self/status").exists() {
+        eprintln!("SKIPPED: /proc is not mounted");
+        return;
+    }
+    let disk = disk_with(|call| match call.operation {
+        Operation::Open(Opening::File) => panic!("{} is opened", call.path.escape_ascii()),
+        _ => Ok(Verdict::Proceed),
+    });
+    let open = |at: &str| DirectorySource::open(disk.clone(), at.as_ref()).unwrap();
+    let chosen = SelectionSource::open(&disk, &["/proc/self/status"]);
+    assert!(matches!(chosen, Err(SelectionError::Open { .. })));
+    let whole = open("/");
+    for options in [KEEP, FOLLOW] {
+        for at in [
+            "proc",
+            "proc/self",
+            "proc/kmsg",
+            "proc/self/status",
+            "proc/sys/kernel",
+        ] {
+            let refused = whole.find(&path(at), options).unwrap_err().refusal;
+            assert_eq!(refused, Refusal::Special, "{at}");
+        }
+        assert_eq!(
+            open("/proc").find(&path(""), options).unwrap_err().refusal,
+            Refusal::Special
+        );
+        let Found::Directory(root) = whole.find(&path(""), options).unwrap() else {
+            panic!("the root is a directory");
+        };
+        let refused = [
+            root.entry(&name("proc")).map(drop),
+            root.open_directory(&name("proc")).map(drop),
+        ];
+        for refused in refused {
+            assert_eq!(refused.unwrap_err().refusal, Refusal::Special);
+        }
+        assert!(root.entry(&name("tmp")).is_ok());
+    }
+}
+
 /// A FIFO that takes the place of a file between the look and the opening must not hang.
 #[test]
 fn a_file_swapped_for_a_fifo_does_not_hang() {
