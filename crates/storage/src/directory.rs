@@ -2,8 +2,8 @@
 
 use std::io;
 
-use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, Mode, OFlags, RawDir, RenameFlags};
+use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, RenameFlags};
 use rustix::io::Errno;
 
 use packhorse_protocol::entry::{self, Timestamp};
@@ -15,6 +15,9 @@ use crate::listing::Listing;
 use crate::status::{Kind, NotRegular, Status, shows_the_kernel};
 
 const LISTING_BYTES: usize = 32 << 10;
+
+/// Room for a few names, to see whether there are any.
+const FIRST_NAMES_BYTES: usize = 2 << 10;
 
 /// What stands in a directory under one name: a [`Name`], or the directory for unfinished downloads,
 /// which no peer can name.
@@ -123,6 +126,30 @@ impl Directory {
         }
         listing.shrink();
         Ok(listing)
+    }
+
+    /// Whether there is nothing in the directory, the one for unfinished downloads aside.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn is_empty(&self) -> io::Result<bool> {
+        let own = open_here(&self.handle)?;
+        let mut buffer = Vec::with_capacity(FIRST_NAMES_BYTES);
+        let mut entries = RawDir::new(&own, buffer.spare_capacity_mut());
+        loop {
+            if entries.is_buffer_empty() {
+                self.handle.call(Operation::List, |_| Ok(()))?;
+            }
+            match entries.next() {
+                None => return Ok(true),
+                Some(Err(Errno::INTR)) => {}
+                Some(Err(error)) => return Err(error.into()),
+                Some(Ok(entry)) => match entry.file_name().to_bytes() {
+                    b"." | b".." | PARTIAL_DIRECTORY => {}
+                    _ => return Ok(false),
+                },
+            }
+        }
     }
 
     /// Opens the directory `name`.
@@ -330,12 +357,32 @@ impl Directory {
         self.handle.set_times(modified)
     }
 
-    /// Sets the directory's own permission bits.
+    /// Sets the directory's own permission bits. That it hands its group on, if it does, stays.
     ///
     /// # Errors
     /// The system's own.
     pub fn set_mode(&self, mode: entry::Mode) -> io::Result<()> {
-        self.handle.set_mode(mode)
+        self.handle
+            .set_mode_bits(mode.bits() | hands_group_on(&self.status()?))
+    }
+
+    /// Sets the permission bits of `name`, which need not be readable. That it is a directory which
+    /// hands its group on, if it is, stays.
+    ///
+    /// # Errors
+    /// `NotFound` also where `/proc` is not mounted; `Unsupported` for a link, which has no such
+    /// bits; otherwise the system's own.
+    pub fn set_mode_of<'n>(&self, name: impl Into<Part<'n>>, mode: entry::Mode) -> io::Result<()> {
+        let name = name.into();
+        let mode = mode.bits() | hands_group_on(&self.status_of(name)?);
+        self.call(name, Operation::SetMode { mode }, |at, name| {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let object = rustix::fs::openat(at, name, flags, Mode::empty())?;
+            // A descriptor that only names an object takes no `fchmod`. The name under which the
+            // kernel shows the descriptor leads to that very object, whatever its name has become.
+            let shown = format!("/proc/self/fd/{}", object.as_raw_fd());
+            rustix::fs::chmodat(CWD, &shown, Mode::from_raw_mode(mode), AtFlags::empty())
+        })
     }
 
     /// Makes the names in the directory durable.
@@ -444,6 +491,15 @@ fn open_here(handle: &Handle) -> io::Result<OwnedFd> {
     handle.call(Operation::Open(Opening::Directory), |at| {
         rustix::fs::openat(at, c".", DIRECTORY_FLAGS, Mode::empty())
     })
+}
+
+/// The set-group-ID bit of a directory, by which all that is made in it gets its group. An
+/// administrator's choice; on a file the same bit would be a privilege.
+fn hands_group_on(status: &Status) -> u32 {
+    match status.kind {
+        Kind::Directory => status.mode & 0o2000,
+        _ => 0,
+    }
 }
 
 /// Whether the kernel or the file system knows no rename that does not replace.

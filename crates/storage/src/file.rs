@@ -9,7 +9,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use packhorse_protocol::entry::Timestamp;
+use packhorse_protocol::entry::{self, Timestamp};
 
 use crate::disk::{Operation, Place};
 use crate::status::{Kind, NotRegular, Status};
@@ -112,8 +112,8 @@ impl File {
     ///
     /// # Errors
     /// The system's own.
-    pub fn set_mode(&self, mode: packhorse_protocol::entry::Mode) -> io::Result<()> {
-        self.handle.set_mode(mode)
+    pub fn set_mode(&self, mode: entry::Mode) -> io::Result<()> {
+        self.handle.set_mode_bits(mode.bits())
     }
 
     /// Sets when the content last changed.
@@ -226,8 +226,7 @@ impl Handle {
             .map(Status::from)
     }
 
-    pub(crate) fn set_mode(&self, mode: packhorse_protocol::entry::Mode) -> io::Result<()> {
-        let mode = mode.bits();
+    pub(crate) fn set_mode_bits(&self, mode: u32) -> io::Result<()> {
         self.call(Operation::SetMode { mode }, |it| {
             rustix::fs::fchmod(it, Mode::from_raw_mode(mode))
         })

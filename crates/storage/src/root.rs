@@ -72,6 +72,21 @@ impl Root {
         Self::open_with(disk, path, Method::of_this_machine())
     }
 
+    /// As [`open`](Self::open), where the directory and its parents are made if they are missing;
+    /// durably if that is asked for.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn open_or_create(disk: Disk, path: &Path, durable: bool) -> io::Result<Self> {
+        match Self::open(disk.clone(), path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                create_with_parents(&disk, path, durable)?;
+                Self::open(disk, path)
+            }
+            other => other,
+        }
+    }
+
     /// As [`open`](Self::open), with a method of one's own choice.
     ///
     /// # Errors
@@ -140,9 +155,39 @@ impl Root {
         Ok(Directory::new(opened, self.place.join(path.as_bytes())))
     }
 
+    /// Whether the text `target` of a link in `directory` leads to a directory beneath this root, as
+    /// things are now.
+    ///
+    /// # Errors
+    /// As [`open_directory`](Self::open_directory).
+    pub(crate) fn follow_target(&self, directory: &RelativePath, target: &[u8]) -> io::Result<()> {
+        if target.starts_with(b"/") {
+            return Err(Errno::XDEV.into());
+        }
+        // The directory is no link, so the text means the same behind its path as in the link.
+        let path = match directory.as_bytes() {
+            b"" => target.to_vec(),
+            directory => [directory, b"/", target].concat(),
+        };
+        let flags = PATH_FLAGS | OFlags::DIRECTORY;
+        self.resolve_bytes(&path, Links::Follow, Opening::Resolve, flags)
+            .map(drop)
+    }
+
     fn resolve(
         &self,
         path: &RelativePath,
+        links: Links,
+        opening: Opening,
+        flags: OFlags,
+    ) -> io::Result<OwnedFd> {
+        self.resolve_bytes(path.as_bytes(), links, opening, flags)
+    }
+
+    /// Resolves a path in which `.` and `..` may occur; an empty one is the root.
+    fn resolve_bytes(
+        &self,
+        path: &[u8],
         links: Links,
         opening: Opening,
         flags: OFlags,
@@ -162,7 +207,7 @@ impl Root {
 
     fn resolve_at_once(
         &self,
-        path: &RelativePath,
+        path: &[u8],
         links: Links,
         opening: Opening,
         flags: OFlags,
@@ -171,14 +216,13 @@ impl Root {
             Links::Follow => BENEATH,
             Links::Refuse => BENEATH | ResolveFlags::NO_SYMLINKS,
         };
-        let bytes = match path.as_bytes() {
+        let bytes = match path {
             b"" => b".",
             bytes => bytes,
         };
-        self.place
-            .call(path.as_bytes(), Operation::Open(opening), || {
-                rustix::fs::openat2(&self.descriptor, bytes, flags, Mode::empty(), resolve)
-            })
+        self.place.call(path, Operation::Open(opening), || {
+            rustix::fs::openat2(&self.descriptor, bytes, flags, Mode::empty(), resolve)
+        })
     }
 }
 
@@ -241,13 +285,13 @@ struct Steps<'r> {
 }
 
 impl<'r> Steps<'r> {
-    fn new(root: &'r Root, path: &RelativePath, links: Links) -> Self {
+    fn new(root: &'r Root, path: &[u8], links: Links) -> Self {
         Self {
             root,
             links,
             reached: Vec::new(),
             current: None,
-            pending: path.components().rev().map(<[u8]>::to_vec).collect(),
+            pending: parts_last_first(path),
             followed: 0,
         }
     }
@@ -315,8 +359,7 @@ impl<'r> Steps<'r> {
         if target.starts_with(b"/") {
             return Err(Errno::XDEV.into());
         }
-        let parts = target.split(|&byte| byte == b'/').rev();
-        self.pending.extend(parts.map(<[u8]>::to_vec));
+        self.pending.extend(parts_last_first(target));
         Ok(())
     }
 
@@ -375,6 +418,40 @@ impl<'r> Steps<'r> {
         path.extend_from_slice(name);
         path
     }
+}
+
+fn parts_last_first(path: &[u8]) -> Vec<Vec<u8>> {
+    let parts = path.split(|&byte| byte == b'/').rev();
+    parts.map(<[u8]>::to_vec).collect()
+}
+
+fn create_with_parents(disk: &Disk, path: &Path, durable: bool) -> io::Result<()> {
+    let create = || {
+        let place = Place::new(disk.clone(), path.as_os_str().as_bytes());
+        place.call(b"", Operation::CreateDirectory, || {
+            rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(0o777))
+        })
+    };
+    let parent = match path.parent() {
+        None => return create(),
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+    };
+    match create() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            create_with_parents(disk, parent, durable)?;
+            create()?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        other => other?,
+    }
+    if durable {
+        let parent = Root::open(disk.clone(), parent)?;
+        parent
+            .open_directory(&RelativePath::ROOT, Links::Follow)?
+            .sync()?;
+    }
+    Ok(())
 }
 
 fn is_not_directory(error: &io::Error) -> bool {

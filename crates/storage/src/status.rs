@@ -48,6 +48,8 @@ pub struct Status {
     pub changed: Timestamp,
     /// Permission bits, with setuid, setgid and sticky.
     pub mode: u32,
+    /// The number of the user who owns it.
+    pub owner: u32,
     /// The device that holds it.
     pub device: u64,
     /// Its number on that device.
@@ -84,6 +86,7 @@ impl From<Stat> for Status {
             modified: timestamp(stat.st_mtime as i64, stat.st_mtime_nsec as u64),
             changed: timestamp(stat.st_ctime as i64, stat.st_ctime_nsec as u64),
             mode: stat.st_mode as u32 & 0o7777,
+            owner: stat.st_uid as u32,
             device: stat.st_dev as u64,
             inode: stat.st_ino as u64,
             links: stat.st_nlink as u64,
