@@ -23,6 +23,7 @@
 
 pub mod clock;
 mod description;
+pub mod destination;
 pub mod directory;
 pub mod directory_source;
 pub mod disk;

@@ -23,6 +23,18 @@ pub enum Kind {
     Unknown,
 }
 
+impl fmt::Display for Kind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::File => "a file",
+            Self::Directory => "a directory",
+            Self::Symlink => "a symbolic link",
+            Self::Special => "a FIFO, a socket or a device",
+            Self::Unknown => "of a kind unknown",
+        })
+    }
+}
+
 impl From<FileType> for Kind {
     fn from(file_type: FileType) -> Self {
         match file_type {

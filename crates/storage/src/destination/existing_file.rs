@@ -1,0 +1,174 @@
+//! What is at the destination already, and how it compares with what a peer has.
+
+use std::io;
+
+use packhorse_protocol::content::{GroupIndex, group_length};
+use packhorse_protocol::entry::{FileInfo, Mode};
+use packhorse_protocol::path::RelativePath;
+
+use crate::file::File;
+use crate::status::{Kind, NotRegular, Status};
+
+use super::{Destination, EntryError, Site, Spot};
+
+/// What is under the name of a file that a peer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// Nothing.
+    Absent,
+    /// A regular file of the same size and, to the nanosecond, time.
+    Same {
+        /// Its permission bits, which may differ: see [`Destination::set_mode`].
+        mode: Mode,
+    },
+    /// A regular file of another size or time.
+    Different {
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// Something that is no regular file.
+    OtherKind(Kind),
+}
+
+impl Destination {
+    /// Compares the entry `path`, of which a peer says `info`, with what is here.
+    ///
+    /// # Errors
+    /// `Collides` if what is here has another name that this file system takes for the same.
+    pub fn compare(&self, path: &RelativePath, info: &FileInfo) -> Result<Presence, EntryError> {
+        let Some(status) = self.site.status(path)? else {
+            return Ok(Presence::Absent);
+        };
+        Ok(match status.kind {
+            Kind::File if (status.size, status.modified) == (info.size, info.modified) => {
+                Presence::Same {
+                    mode: Mode::from_bits(status.mode),
+                }
+            }
+            Kind::File => Presence::Different { size: status.size },
+            other => Presence::OtherKind(other),
+        })
+    }
+
+    /// Sets the permission bits of a file that is here.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn set_mode(&self, path: &RelativePath, mode: Mode) -> Result<(), EntryError> {
+        let action = "set the mode of";
+        let Some((parent, name)) = path.split_last() else {
+            return Err(EntryError::NotFile { path: path.clone() });
+        };
+        let directory = self.site.open_directory(&parent)?;
+        directory
+            .set_mode_of(&name, mode)
+            .map_err(|error| EntryError::new(action, path, error))
+    }
+
+    /// Gives a file that is here, and has the right content, the time and mode of `info`.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn set_attributes(&self, path: &RelativePath, info: &FileInfo) -> Result<(), EntryError> {
+        self.set_mode(path, info.mode)?;
+        let action = "set the time of";
+        let Some((parent, name)) = path.split_last() else {
+            return Err(EntryError::NotFile { path: path.clone() });
+        };
+        let directory = self.site.open_directory(&parent)?;
+        directory
+            .set_times_of(&name, info.modified)
+            .map_err(|error| EntryError::new(action, path, error))
+    }
+
+    /// Opens a file that is here, to hash or to copy groups of it.
+    ///
+    /// # Errors
+    /// `NotFile`; otherwise the system's own.
+    pub fn open_existing(&self, path: &RelativePath) -> Result<ExistingFile, EntryError> {
+        let Some((parent, name)) = path.split_last() else {
+            return Err(EntryError::NotFile { path: path.clone() });
+        };
+        let directory = self.site.open_directory(&parent)?;
+        match directory.open_file(&name) {
+            Ok(file) => Ok(ExistingFile {
+                size: file.opened().size,
+                file,
+                path: path.clone(),
+            }),
+            Err(error) if NotRegular::of(&error).is_some() => {
+                Err(EntryError::NotFile { path: path.clone() })
+            }
+            Err(error) => Err(EntryError::new("read", path, error)),
+        }
+    }
+}
+
+impl Site {
+    /// The state of what is called exactly `path`; `None` if there is nothing.
+    fn status(&self, path: &RelativePath) -> Result<Option<Status>, EntryError> {
+        let Some((parent, name)) = path.split_last() else {
+            return Err(EntryError::NotFile { path: path.clone() });
+        };
+        let directory = match self.open_directory(&parent) {
+            Err(EntryError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            other => other?,
+        };
+        let spot = Spot {
+            directory: &directory,
+            parent: &parent,
+            name: &name,
+        };
+        match directory.status_of(&name) {
+            Ok(found) if self.is_exact(&spot, &found)? => Ok(Some(found)),
+            Ok(_) => Err(EntryError::Collides { path: path.clone() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(EntryError::new("look at", path, error)),
+        }
+    }
+}
+
+/// A regular file at the destination, open for reading.
+#[derive(Debug)]
+pub struct ExistingFile {
+    file: File,
+    size: u64,
+    path: RelativePath,
+}
+
+impl ExistingFile {
+    /// Its size in bytes when it was opened.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Fills `buffer` with the bytes of `group`: none beyond the end.
+    ///
+    /// # Errors
+    /// `ChangedHere` if the file has become shorter; otherwise the system's own.
+    pub fn read_group(&self, group: GroupIndex, buffer: &mut Vec<u8>) -> Result<(), EntryError> {
+        read_group(&self.file, &self.path, self.size, group, buffer)
+    }
+}
+
+/// Fills `buffer` with the bytes of `group` of a `file` of `size` bytes.
+pub(super) fn read_group(
+    file: &File,
+    path: &RelativePath,
+    size: u64,
+    group: GroupIndex,
+    buffer: &mut Vec<u8>,
+) -> Result<(), EntryError> {
+    buffer.resize(group_length(group, size), 0);
+    let read = file
+        .read_at(group.offset(), buffer)
+        .map_err(|error| EntryError::new("read", path, error))?;
+    if read == buffer.len() {
+        Ok(())
+    } else {
+        Err(EntryError::ChangedHere { path: path.clone() })
+    }
+}

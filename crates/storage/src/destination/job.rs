@@ -1,0 +1,417 @@
+//! The folder in which one job keeps what is not finished yet, and the lock on it.
+//!
+//! In the destination lies `.packhorse-partial/`, in that one folder for each job, and in that a
+//! file `lock` and the unfinished files `0`, `1`, and so on.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use packhorse_protocol::entry::Mode;
+use packhorse_protocol::path::{Name, PARTIAL_DIRECTORY};
+use rustix::io::Errno;
+
+use crate::directory::{Directory, Part};
+use crate::file::File;
+
+use super::DestinationError;
+
+/// Hexadecimal digits of a job's hash in the name of its folder.
+const FOLDER_NAME_DIGITS: usize = 32;
+
+/// How often a claim starts again because another job's end removed what it stood on.
+const CLAIM_ATTEMPTS_MAX: usize = 64;
+
+/// How many numbers in a row may be taken by files that could not be removed.
+const NUMBERS_TAKEN_MAX: usize = 1024;
+
+const LOCK: &[u8] = b"lock";
+const OWNER_ONLY: u32 = 0o700;
+const OWNER_FILE: u32 = 0o600;
+
+/// What a download is, so that a second run of it is known: from which server, and which path there.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct JobName(blake3::Hash);
+
+impl JobName {
+    /// The job of fetching `path` from the server with the pin `server`.
+    #[must_use]
+    pub fn new(server: &[u8], path: &[u8]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        // The length keeps the end of one apart from the beginning of the other.
+        hasher.update(&(server.len() as u64).to_le_bytes());
+        hasher.update(server);
+        hasher.update(path);
+        Self(hasher.finalize())
+    }
+
+    fn folder_name(&self) -> Name {
+        let digits = self.0.to_hex();
+        Name::parse(&digits.as_bytes()[..FOLDER_NAME_DIGITS])
+            .expect("hexadecimal digits are a name")
+    }
+}
+
+impl fmt::Debug for JobName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "JobName({})", self.folder_name())
+    }
+}
+
+/// The folder of a job, locked for as long as this lives.
+///
+/// Dropped without [`remove`](Self::remove), it goes if there is nothing unfinished in it.
+#[derive(Debug)]
+pub(super) struct JobFolder {
+    destination: Directory,
+    name: Name,
+    claimed: Box<Claimed>,
+    next_number: AtomicU64,
+    removed: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Claimed {
+    partial: Directory,
+    folder: Directory,
+    /// Held for its lock.
+    _lock: File,
+}
+
+/// What one attempt at a claim met.
+enum Met {
+    Claimed(Box<Claimed>),
+    /// Another holds the lock.
+    InUse,
+    /// There is no such folder, or no longer.
+    Missing,
+    /// Something of that name is no directory, or not ours.
+    Foreign,
+}
+
+impl JobFolder {
+    /// Makes the folder of `job` in `destination` where it is missing, locks and clears it. `path`
+    /// is the destination's, for errors.
+    pub(super) fn claim(
+        destination: Directory,
+        path: &Path,
+        job: &JobName,
+    ) -> Result<Self, DestinationError> {
+        let name = job.folder_name();
+        for _ in 0..CLAIM_ATTEMPTS_MAX {
+            make_directory(&destination, Part::PARTIAL).map_err(cannot_claim(path))?;
+            let made = destination
+                .open_directory(Part::PARTIAL)
+                .and_then(|partial| make_directory(&partial, Part::from(&name)));
+            match made {
+                // What is there instead is looked at below; what was removed is made again.
+                Err(error) if !is_missing(&error) && !is_not_directory(&error) => {
+                    return Err(cannot_claim(path)(error));
+                }
+                _ => {}
+            }
+            match try_claim(&destination, &name).map_err(cannot_claim(path))? {
+                Met::Missing => {}
+                met => return Self::of(met, destination, path, name),
+            }
+        }
+        Err(DestinationError::InUse {
+            path: path.to_owned(),
+        })
+    }
+
+    /// As `claim` if the job's folder is there, left by an earlier run or held by another.
+    pub(super) fn claim_existing(
+        destination: Directory,
+        path: &Path,
+        job: &JobName,
+    ) -> Result<Option<Self>, DestinationError> {
+        let name = job.folder_name();
+        match try_claim(&destination, &name).map_err(cannot_claim(path))? {
+            Met::Missing => Ok(None),
+            met => Self::of(met, destination, path, name).map(Some),
+        }
+    }
+
+    fn of(
+        met: Met,
+        destination: Directory,
+        path: &Path,
+        name: Name,
+    ) -> Result<Self, DestinationError> {
+        let claimed = match met {
+            Met::Claimed(claimed) => claimed,
+            Met::Foreign => {
+                let path = path.join(OsStr::from_bytes(PARTIAL_DIRECTORY));
+                return Err(DestinationError::ForeignPartial { path });
+            }
+            Met::InUse | Met::Missing => {
+                let path = path.to_owned();
+                return Err(DestinationError::InUse { path });
+            }
+        };
+        let folder = Self {
+            destination,
+            name,
+            claimed,
+            next_number: AtomicU64::new(0),
+            removed: AtomicBool::new(false),
+        };
+        folder.clear().map_err(cannot_claim(path))?;
+        Ok(folder)
+    }
+
+    /// Makes the next unfinished file, open for reading and writing. The umask applies to `mode`.
+    pub(super) fn create_file(self: &Arc<Self>, mode: Mode) -> io::Result<(Unfinished, File)> {
+        self.create(|folder, name| folder.create_file(name, mode))
+    }
+
+    /// Makes the next unfinished link.
+    pub(super) fn make_symlink(self: &Arc<Self>, target: &[u8]) -> io::Result<Unfinished> {
+        let (link, ()) = self.create(|folder, name| folder.make_symlink(target, name))?;
+        Ok(link)
+    }
+
+    /// Makes the next unfinished thing a second name of the file `name` in `directory`.
+    pub(super) fn hard_link(
+        self: &Arc<Self>,
+        directory: &Directory,
+        name: &Name,
+    ) -> io::Result<Unfinished> {
+        let (link, ()) = self.create(|folder, to| directory.hard_link(name, folder, to))?;
+        Ok(link)
+    }
+
+    /// Removes everything in the folder, and the folder, also if unfinished files are still open.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        self.removed.store(true, Ordering::Relaxed);
+        self.clear()?;
+        self.remove_if_empty()
+    }
+
+    fn create<T>(
+        self: &Arc<Self>,
+        create: impl Fn(&Directory, &Name) -> io::Result<T>,
+    ) -> io::Result<(Unfinished, T)> {
+        for _ in 0..NUMBERS_TAKEN_MAX {
+            let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+            let name = Name::parse(number.to_string().as_bytes()).expect("digits are a name");
+            match create(&self.claimed.folder, &name) {
+                Ok(created) => {
+                    let folder = Arc::clone(self);
+                    let placed = false;
+                    return Ok((
+                        Unfinished {
+                            folder,
+                            name,
+                            placed,
+                        },
+                        created,
+                    ));
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// Removes what is unfinished.
+    fn clear(&self) -> io::Result<()> {
+        let folder = &self.claimed.folder;
+        for (name, _) in folder.names()?.iter() {
+            if name.as_bytes() == LOCK {
+                continue;
+            }
+            match folder.remove_file(&name) {
+                Err(error) if !is_missing(&error) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the folder if only the lock is left in it, and the directory that holds all such
+    /// folders if this was the last. That others are at work in there is no error.
+    fn remove_if_empty(&self) -> io::Result<()> {
+        let Claimed {
+            partial, folder, ..
+        } = &*self.claimed;
+        if folder.names()?.len() > 1 {
+            return Ok(());
+        }
+        // From here on another may make a new lock in the folder, which then stays.
+        folder.remove_file(&lock_name())?;
+        match partial.remove_directory(&self.name) {
+            Err(error) if !is_in_use(&error) => return Err(error),
+            _ => {}
+        }
+        match self.destination.remove_directory(Part::PARTIAL) {
+            Err(error) if !is_in_use(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for JobFolder {
+    fn drop(&mut self) {
+        if !self.removed.load(Ordering::Relaxed) {
+            // What stays is cleared by the next run of the job.
+            let _ = self.remove_if_empty();
+        }
+    }
+}
+
+/// Something in a job's folder that has no final name yet; removed when dropped.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    folder: Arc<JobFolder>,
+    name: Name,
+    placed: bool,
+}
+
+impl Unfinished {
+    /// The folder it lies in.
+    pub(super) fn directory(&self) -> &Directory {
+        &self.folder.claimed.folder
+    }
+
+    /// Its number, as a name in that folder.
+    pub(super) fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// It has been moved to its final name.
+    pub(super) fn placed(mut self) {
+        self.placed = true;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.placed {
+            // What stays is cleared by the next run of the job.
+            let _ = self.directory().remove_file(&self.name);
+        }
+    }
+}
+
+fn try_claim(destination: &Directory, name: &Name) -> io::Result<Met> {
+    match open_and_lock(destination, name) {
+        Err(error) if is_missing(&error) => Ok(Met::Missing),
+        Err(error) if is_not_directory(&error) => Ok(Met::Foreign),
+        other => other,
+    }
+}
+
+fn open_and_lock(destination: &Directory, name: &Name) -> io::Result<Met> {
+    let partial = destination.open_directory(Part::PARTIAL)?;
+    if !is_ours(&partial)? || is_inexact(destination, &partial)? {
+        return Ok(Met::Foreign);
+    }
+    let folder = partial.open_directory(name)?;
+    if !is_ours(&folder)? {
+        return Ok(Met::Foreign);
+    }
+    let lock = match folder.create_file(&lock_name(), Mode::from_bits(OWNER_FILE)) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            folder.open_for_update(&lock_name())?
+        }
+        other => other?,
+    };
+    if !lock.try_lock()? {
+        return Ok(Met::InUse);
+    }
+    // Whoever held it before may have removed it; then a lock on it excludes nobody. As long as it
+    // is in its folder, the folder cannot be removed.
+    if !folder
+        .status_of(&lock_name())?
+        .is_same_object(lock.opened())
+    {
+        return Ok(Met::Missing);
+    }
+    Ok(Met::Claimed(Box::new(Claimed {
+        partial,
+        folder,
+        _lock: lock,
+    })))
+}
+
+/// Whether nobody else could reach into `directory`: it has the owner that whatever we make has.
+fn is_ours(directory: &Directory) -> io::Result<bool> {
+    let owner = directory.status()?.owner;
+    if owner == rustix::process::geteuid().as_raw() {
+        return Ok(true);
+    }
+    // Some file systems give everything one owner, whoever makes it.
+    let name = probe_name();
+    let made = match directory.create_file(&name, Mode::from_bits(OWNER_FILE)) {
+        Ok(made) => made,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    directory.remove_file(&name)?;
+    Ok(made.opened().owner == owner)
+}
+
+/// Whether `partial` was found under another name that the file system takes for its own: one that a
+/// peer may have chosen.
+fn is_inexact(destination: &Directory, partial: &Directory) -> io::Result<bool> {
+    let other_case = Name::parse(&PARTIAL_DIRECTORY.to_ascii_uppercase())
+        .expect("the name is reserved in its own case only");
+    match destination.status_of(&other_case) {
+        Ok(other) if other.is_same_object(&partial.status()?) => {
+            Ok(!destination.names()?.has_partial())
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Makes `directory` hold a directory `name`; what may be there instead is left.
+fn make_directory(directory: &Directory, name: Part<'_>) -> io::Result<()> {
+    match directory.create_directory(name, Mode::from_bits(OWNER_ONLY)) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn lock_name() -> Name {
+    Name::parse(LOCK).expect("it is a name")
+}
+
+/// A name that no other process probes with.
+fn probe_name() -> Name {
+    let process = rustix::process::getpid().as_raw_nonzero();
+    Name::parse(format!("owner-{process}").as_bytes()).expect("it is a name")
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
+
+fn is_not_directory(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::NOTDIR | Errno::LOOP)
+    )
+}
+
+/// Whether a directory was not removed because others use it, or have removed it already.
+fn is_in_use(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY | Errno::NOENT)
+    )
+}
+
+fn cannot_claim(path: &Path) -> impl Fn(io::Error) -> DestinationError {
+    |source| DestinationError::Io {
+        action: "use `.packhorse-partial` in",
+        path: path.to_owned(),
+        source,
+    }
+}

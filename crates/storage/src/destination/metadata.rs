@@ -1,0 +1,79 @@
+//! What a file or directory gets besides its content, before it has its name or when it is done.
+
+use std::io;
+
+use packhorse_protocol::entry::{FileInfo, Mode, Xattr};
+use packhorse_protocol::path::RelativePath;
+
+use crate::directory::Directory;
+use crate::file::File;
+
+use super::{DestinationOptions, EntryError};
+
+/// The only extended attributes taken from a peer: the system gives others a meaning, such as the
+/// privileges of a program.
+const XATTR_PREFIX: &[u8] = b"user.";
+
+const OWNER_FILE: u32 = 0o600;
+
+/// The mode to create a small file with, so that it need not be changed afterwards if it can be
+/// avoided.
+pub(super) fn mode_at_creation(options: &DestinationOptions, info: &FileInfo) -> Mode {
+    // Attributes can only be set on a file that is writable.
+    if options.xattrs && !info.xattrs.is_empty() {
+        Mode::from_bits(OWNER_FILE)
+    } else {
+        info.mode
+    }
+}
+
+/// Gives a complete file that has no name yet all that `info` says, and makes it durable if that
+/// was asked for.
+pub(super) fn complete_file(
+    options: &DestinationOptions,
+    file: &File,
+    path: impl Fn() -> RelativePath,
+    info: &FileInfo,
+) -> Result<(), EntryError> {
+    let failed = |action| {
+        let path = &path;
+        move |error| EntryError::new(action, &path(), error)
+    };
+    if options.xattrs {
+        set_xattrs(&info.xattrs, |name, value| file.set_xattr(name, value))
+            .map_err(failed("set the extended attributes of"))?;
+    }
+    if file.opened().mode != info.mode.bits() {
+        file.set_mode(info.mode)
+            .map_err(failed("set the mode of"))?;
+    }
+    file.set_times(info.modified)
+        .map_err(failed("set the time of"))?;
+    if options.durable {
+        file.sync().map_err(|error| sync_failed(&path(), error))?;
+    }
+    Ok(())
+}
+
+pub(super) fn set_directory_xattrs(directory: &Directory, xattrs: &[Xattr]) -> io::Result<()> {
+    set_xattrs(xattrs, |name, value| directory.set_xattr(name, value))
+}
+
+/// Makes the names in `directory` durable, on behalf of the entry `path`.
+pub(super) fn sync_directory(directory: &Directory, path: &RelativePath) -> Result<(), EntryError> {
+    directory.sync().map_err(|error| sync_failed(path, error))
+}
+
+fn sync_failed(path: &RelativePath, source: io::Error) -> EntryError {
+    EntryError::SyncFailed {
+        path: path.clone(),
+        source,
+    }
+}
+
+fn set_xattrs(xattrs: &[Xattr], set: impl Fn(&[u8], &[u8]) -> io::Result<()>) -> io::Result<()> {
+    xattrs
+        .iter()
+        .filter(|xattr| xattr.name.starts_with(XATTR_PREFIX))
+        .try_for_each(|Xattr { name, value }| set(name, value))
+}
