@@ -1,1 +1,21 @@
 //! The Packhorse client: plans a download, drives sessions, verifies and reports.
+//!
+//! A [`download::Download`] has a plan of what is left to ask for. Each connection takes tasks from
+//! the plan and hands what comes to disk jobs, which check it, write it and tell the plan; a
+//! connection that is lost gives its tasks back.
+
+pub mod cat;
+mod compare;
+pub mod connect;
+mod directory;
+pub mod download;
+mod drive;
+mod group_table;
+mod large;
+mod links;
+pub mod list;
+mod place;
+mod plan;
+mod receive;
+pub mod report;
+pub mod settings;

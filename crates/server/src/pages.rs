@@ -25,6 +25,12 @@ pub(crate) struct OpenTree {
     buffer: Vec<u8>,
 }
 
+impl OpenTree {
+    fn sends_in_line(&self, info: &FileInfo) -> bool {
+        self.inline_bytes_max > 0 && info.size <= self.inline_bytes_max
+    }
+}
+
 /// Begins the walk that a client asks for.
 pub(crate) fn open(source: &Arc<dyn Source>, request: &TreeRequest) -> Result<OpenTree, Refusal> {
     let TreeRequest {
@@ -82,7 +88,7 @@ fn append_item(frame: &mut FrameBuilder, tree: &mut OpenTree, item: WalkItem) {
                 refusal,
             });
         }
-        WalkItem::File { name, info } if info.size > tree.inline_bytes_max => {
+        WalkItem::File { name, info } if !tree.sends_in_line(&info) => {
             frame.append(&PageItem::File {
                 name,
                 info,

@@ -1,0 +1,183 @@
+//! Dials a server and greets it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use packhorse_protocol::key::{Pin, Token};
+use packhorse_protocol::message::{Denial, Request};
+use packhorse_protocol::session::{Answer, ClientSession, GreetingError, Violation};
+use packhorse_transport::dial::{Dial, DialError, Dialled};
+use packhorse_transport::framed::{FrameReadError, FrameReader};
+use packhorse_transport::stream::Stream;
+use thiserror::Error;
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::time::timeout;
+
+/// A server says nothing for this long while it owes an answer: the connection is taken for lost.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// How to reach one server, and with what right.
+pub struct Connector<D> {
+    dial: D,
+    token: Option<Token>,
+}
+
+/// Why there is no conversation with the server, or no more.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// No stream.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The two do not admit each other.
+    #[error(transparent)]
+    Greeting(#[from] GreetingError),
+    /// The server broke the protocol.
+    #[error("the server broke the protocol: {0}")]
+    Violation(#[from] Violation),
+    /// The stream failed.
+    #[error("the connection was lost: {0}")]
+    Lost(#[from] std::io::Error),
+    /// The server closed the connection though it owed an answer.
+    #[error("the server closed the connection before it had sent everything")]
+    Closed,
+    /// The server went silent though it owed an answer.
+    #[error("the server has said nothing for {} s", .0.as_secs())]
+    Silent(Duration),
+}
+
+impl ConnectError {
+    /// The server is not the one that was meant, or does not accept the key: exit 4.
+    #[must_use]
+    pub fn is_refusal_of_trust(&self) -> bool {
+        match self {
+            Self::Dial(error) => error.is_refusal_of_trust(),
+            Self::Greeting(GreetingError::Denied(denial)) => *denial == Denial::Access,
+            Self::Greeting(GreetingError::ServerProof) => true,
+            Self::Violation(_) | Self::Lost(_) | Self::Closed | Self::Silent(_) => false,
+        }
+    }
+
+    /// Whether it is worth dialling again a server that was reached before.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Dial(error) => !error.is_refusal_of_trust(),
+            Self::Greeting(_)
+            | Self::Violation(_)
+            | Self::Lost(_)
+            | Self::Closed
+            | Self::Silent(_) => self.is_worth_retrying(),
+        }
+    }
+
+    /// Whether the same may succeed later.
+    #[must_use]
+    pub fn is_worth_retrying(&self) -> bool {
+        match self {
+            Self::Dial(error) => error.is_worth_retrying(),
+            Self::Greeting(GreetingError::Denied(Denial::Busy | Denial::Leaving)) => true,
+            Self::Greeting(_) | Self::Violation(_) => false,
+            Self::Lost(_) | Self::Closed | Self::Silent(_) => true,
+        }
+    }
+}
+
+impl From<FrameReadError> for ConnectError {
+    fn from(error: FrameReadError) -> Self {
+        match error {
+            FrameReadError::Io(error) => Self::Lost(error),
+            FrameReadError::Frame(error) => Self::Violation(error.into()),
+        }
+    }
+}
+
+/// A conversation with a server. Requests may be sent before the greeting is answered.
+pub(crate) struct Conversation<S> {
+    frames: FrameReader<ReadHalf<S>>,
+    writer: WriteHalf<S>,
+    session: ClientSession,
+    greeted: bool,
+    pin: Pin,
+}
+
+impl<D: Dial> Connector<D> {
+    /// Reaches a server by `dial`, and proves that it has `token` if there is one.
+    pub fn new(dial: D, token: Option<Token>) -> Arc<Self> {
+        Arc::new(Self { dial, token })
+    }
+
+    /// Dials, and sends the greeting.
+    pub(crate) async fn greet(&self) -> Result<Conversation<D::Stream>, ConnectError> {
+        self.open(None).await
+    }
+
+    /// Dials, and sends the greeting together with `first`.
+    pub(crate) async fn connect(
+        &self,
+        first: &Request,
+    ) -> Result<Conversation<D::Stream>, ConnectError> {
+        self.open(Some(first)).await
+    }
+
+    async fn open(&self, first: Option<&Request>) -> Result<Conversation<D::Stream>, ConnectError> {
+        let Dialled { native, pin, .. } = self.dial.dial().await?;
+        let (reader, writer) = tokio::io::split(native.stream);
+        let session = ClientSession::new(self.token.clone(), native.binding);
+        let frames = FrameReader::new(reader);
+        let mut conversation = Conversation {
+            frames,
+            writer,
+            session,
+            greeted: false,
+            pin,
+        };
+        let mut greeting = conversation.session.hello();
+        if let Some(first) = first {
+            greeting.extend(conversation.session.request(first));
+        }
+        conversation.write(&greeting).await?;
+        Ok(conversation)
+    }
+}
+
+impl<S: Stream> Conversation<S> {
+    /// Who the server is.
+    pub(crate) fn pin(&self) -> Pin {
+        self.pin
+    }
+
+    /// Whether one more request may be sent now.
+    pub(crate) fn can_request(&self) -> bool {
+        self.session.can_request()
+    }
+
+    /// Sends a request.
+    pub(crate) async fn request(&mut self, request: &Request) -> Result<(), ConnectError> {
+        let frame = self.session.request(request);
+        self.write(&frame).await
+    }
+
+    /// The next answer. What was read is kept when the call is dropped.
+    pub(crate) async fn answer(&mut self) -> Result<Answer, ConnectError> {
+        loop {
+            let next = timeout(SILENCE, self.frames.next(self.session.body_bytes_max()));
+            let frame = next.await.map_err(|_| ConnectError::Silent(SILENCE))??;
+            let (kind, body) = frame.ok_or(ConnectError::Closed)?;
+            if self.greeted {
+                return Ok(self.session.handle_frame(kind, body)?);
+            }
+            self.session.handle_greeting(kind, &body)??;
+            self.greeted = true;
+        }
+    }
+
+    /// Says that this side is done.
+    pub(crate) async fn shutdown(&mut self) {
+        // The answer to a farewell does not matter: everything that was asked for has come.
+        let _ = self.writer.shutdown().await;
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectError> {
+        self.writer.write_all(bytes).await?;
+        Ok(self.writer.flush().await?)
+    }
+}

@@ -1,0 +1,304 @@
+//! Fetches a file or a tree into a directory.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use packhorse_protocol::entry::Refusal;
+use packhorse_protocol::filter::{Filter, FilterError};
+use packhorse_protocol::key::Pin;
+use packhorse_protocol::message::{Completion, Request};
+use packhorse_protocol::session::Answer;
+use packhorse_storage::destination::{
+    Destination, DestinationError, DestinationOptions, JobName, is_vacant,
+};
+use packhorse_storage::disk::Disk;
+use packhorse_storage::workers::DiskWorkers;
+use packhorse_transport::dial::Dial;
+use packhorse_transport::throttle::Throttle;
+use thiserror::Error;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::connect::{ConnectError, Connector, Conversation};
+use crate::drive::{Crew, Driver, MEMORY_KIB, tree_request};
+use crate::place::{Site, SiteParts};
+use crate::plan::Task;
+use crate::report::{Event, Observer, Totals};
+use crate::settings::DownloadSettings;
+
+/// The first wait before a lost connection is dialled again; it doubles up to the longest.
+const BACKOFF: Duration = Duration::from_millis(250);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// Further connections that may fail before no more are tried.
+const FURTHER_FAILURES_MAX: usize = 3;
+
+/// A download and everything that it uses.
+pub struct Download {
+    /// The directory to fetch into; made if it is missing.
+    pub destination: PathBuf,
+    /// How it treats what is there.
+    pub options: DestinationOptions,
+    /// The disk that it lies on.
+    pub disk: Disk,
+    /// Who does the work on it.
+    pub workers: Arc<DiskWorkers>,
+    /// What to fetch.
+    pub settings: DownloadSettings,
+    /// Counts what is done.
+    pub totals: Arc<Totals>,
+    /// Hears of each entry.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// Why a download came to nothing, or was not finished. What happened to single entries is told to
+/// the observer and counted.
+#[derive(Debug, Error)]
+pub enum DownloadError {
+    /// There is no connection, or no more.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The server does not send what was asked for at all.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The destination cannot be used.
+    #[error(transparent)]
+    Destination(#[from] DestinationError),
+    /// The patterns cannot be used.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// A disk job failed in a way that it never should.
+    #[error("a disk worker failed; this is a defect of Packhorse")]
+    Worker,
+}
+
+impl Download {
+    /// Runs the download to its end. Returns who the server is.
+    ///
+    /// # Errors
+    /// [`DownloadError`]. Files that are complete stay; so does what is unfinished, for a later run.
+    pub async fn run<D: Dial>(self, connector: &Arc<Connector<D>>) -> Result<Pin, DownloadError> {
+        let filter = Filter::new(&self.settings.patterns)?;
+        let base = Site::base(&self.settings);
+        let place = self.settings.name.clone().map_or(base, Into::into);
+        let in_line = is_vacant(&self.disk, &self.destination, &place) && !self.settings.checksum;
+        let mut conversation = connector
+            .connect(&tree_request(&self.settings, in_line, None))
+            .await?;
+        let first = match conversation.answer().await? {
+            Answer::Failed(refusal) => return Err(DownloadError::Refused(refusal)),
+            Answer::Page(page) if self.settings.directory_only && !page.is_directory() => {
+                return Err(DownloadError::Refused(Refusal::NotDirectory));
+            }
+            first => first,
+        };
+        let pin = conversation.pin();
+        let workers = Arc::clone(&self.workers);
+        let rate_limit = self.settings.rate_limit;
+        let opened = self.workers.run({
+            let (disk, path) = (self.disk.clone(), self.destination.clone());
+            let job = JobName::new(pin.as_bytes(), self.settings.path.as_bytes());
+            move || Destination::open(disk, &path, &job, self.options)
+        });
+        let destination = opened.await.map_err(|_| DownloadError::Worker)??;
+        let crew = Arc::new(Crew {
+            site: Arc::new(Site::new(SiteParts {
+                existing: self.options.existing,
+                settings: self.settings,
+                filter,
+                destination,
+                totals: self.totals,
+                observer: self.observer,
+                in_line,
+            })),
+            workers,
+            memory: Arc::new(Semaphore::new(MEMORY_KIB as usize)),
+            throttle: rate_limit.map(Throttle::new),
+        });
+        Running {
+            crew,
+            connector: Arc::clone(connector),
+        }
+        .run(conversation, first)
+        .await?;
+        Ok(pin)
+    }
+}
+
+/// A download whose first answer has come.
+struct Running<D> {
+    crew: Arc<Crew>,
+    connector: Arc<Connector<D>>,
+}
+
+impl<D: Dial> Running<D> {
+    async fn run(
+        self,
+        conversation: Conversation<D::Stream>,
+        first: Answer,
+    ) -> Result<(), DownloadError> {
+        let plan = &self.crew.site.plan;
+        plan.begin_with_page(0);
+        let mut driver = Driver::new(&self.crew, 0, conversation, Some(Task::Page));
+        driver.handle_answer(first).await?;
+        let driver = {
+            let mut further = std::pin::pin!(self.open_further());
+            let mut main = std::pin::pin!(self.keep_on(driver));
+            tokio::select! {
+                done = &mut main => done?,
+                never = &mut further => match never {},
+            }
+        };
+        self.finish().await?;
+        let totals = &self.crew.site.totals;
+        let completion = Completion {
+            files: totals.files_fetched.load(Ordering::Relaxed)
+                + totals.files_kept.load(Ordering::Relaxed),
+            bytes: totals.bytes_fetched.load(Ordering::Relaxed),
+            failed: totals.failed.load(Ordering::Relaxed),
+        };
+        // Everything is in place; whether the server hears of it makes no difference to that.
+        let _ = driver.close(&Request::Complete(completion)).await;
+        Ok(())
+    }
+
+    /// Works on the first connection, dialled again whenever it is lost, until all is done.
+    async fn keep_on<'c>(
+        &self,
+        mut driver: Driver<'c, D::Stream>,
+    ) -> Result<Driver<'c, D::Stream>, ConnectError>
+    where
+        Self: 'c,
+    {
+        let mut patience = Patience::new(&self.crew.site);
+        loop {
+            let error = match driver.run().await {
+                Ok(()) => return Ok(driver),
+                Err(error) => error,
+            };
+            let crew = driver.crew();
+            drop(driver);
+            let conversation = self.dial_again(error, &mut patience).await?;
+            driver = Driver::new(crew, 0, conversation, None);
+        }
+    }
+
+    /// Dials again and again until a connection stands, or patience is at its end.
+    async fn dial_again(
+        &self,
+        mut error: ConnectError,
+        patience: &mut Patience,
+    ) -> Result<Conversation<D::Stream>, ConnectError> {
+        let site = &self.crew.site;
+        loop {
+            if !error.is_passing() {
+                return Err(error);
+            }
+            let why = error.to_string();
+            let Some(wait) = patience.next_wait(site) else {
+                return Err(error);
+            };
+            site.observer.handle(Event::Lost { why: &why });
+            sleep(wait).await;
+            match self.connector.greet().await {
+                Ok(conversation) => return Ok(conversation),
+                Err(next) => error = next,
+            }
+        }
+    }
+
+    /// Opens further connections while there is work for them; never returns.
+    async fn open_further(&self) -> std::convert::Infallible {
+        let plan = &self.crew.site.plan;
+        let mut changes = plan.changes();
+        let mut tasks = JoinSet::new();
+        let mut failures = 0;
+        loop {
+            if failures < FURTHER_FAILURES_MAX && plan.has_work_for_more(tasks.len() + 1) {
+                let (crew, connector) = (Arc::clone(&self.crew), Arc::clone(&self.connector));
+                let slot = plan.new_slot();
+                tasks.spawn(async move { work_beside(&crew, &connector, slot).await });
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                Some(ended) = tasks.join_next() => {
+                    failures += usize::from(!matches!(ended, Ok(Ok(()))));
+                }
+            }
+        }
+    }
+
+    /// Does what can only be done once all files are in place.
+    async fn finish(&self) -> Result<(), DownloadError> {
+        let site = Arc::clone(&self.crew.site);
+        self.crew
+            .workers
+            .run(move || site.finish_all())
+            .await
+            .map_err(|_| DownloadError::Worker)
+    }
+}
+
+/// Works on one more connection until everything is done or it is lost.
+async fn work_beside<D: Dial>(
+    crew: &Crew,
+    connector: &Connector<D>,
+    slot: usize,
+) -> Result<(), ConnectError> {
+    let conversation = connector.greet().await?;
+    let mut driver = Driver::new(crew, slot, conversation, None);
+    driver.run().await?;
+    driver.leave().await;
+    Ok(())
+}
+
+/// How long to go on dialling without any progress.
+struct Patience {
+    since: Instant,
+    progress: u64,
+    wait: Duration,
+}
+
+impl Patience {
+    fn new(site: &Site) -> Self {
+        Self {
+            since: Instant::now(),
+            progress: progress(site),
+            wait: BACKOFF,
+        }
+    }
+
+    /// How long to wait before dialling again; `None` if that has gone on for too long.
+    fn next_wait(&mut self, site: &Site) -> Option<Duration> {
+        let now = progress(site);
+        if now != self.progress {
+            *self = Self {
+                since: Instant::now(),
+                progress: now,
+                wait: BACKOFF,
+            };
+        }
+        if self.since.elapsed() >= site.settings.retry_for {
+            return None;
+        }
+        let wait = self.wait;
+        self.wait = (wait * 2).min(BACKOFF_MAX);
+        Some(wait)
+    }
+}
+
+/// A number that changes whenever something has arrived.
+fn progress(site: &Site) -> u64 {
+    let totals = &site.totals;
+    [
+        &totals.bytes_fetched,
+        &totals.files_fetched,
+        &totals.files_seen,
+        &totals.directories,
+    ]
+    .iter()
+    .map(|count| count.load(Ordering::Relaxed))
+    .sum()
+}

@@ -1,0 +1,394 @@
+//! One connection at work: asks for what the plan wants, and hands what comes to disk jobs.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use packhorse_protocol::content::GroupRange;
+use packhorse_protocol::entry::{FileInfo, Refusal};
+use packhorse_protocol::limits::{GROUP_BYTES, INLINE_BYTES_MAX};
+use packhorse_protocol::message::{FetchRequest, ReadRequest, Request, TreeRequest};
+use packhorse_protocol::session::{Answer, Item, Page, Violation};
+use packhorse_protocol::tree::Cursor;
+use packhorse_storage::workers::DiskWorkers;
+use packhorse_transport::stream::Stream;
+use packhorse_transport::throttle::Throttle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::connect::{ConnectError, Conversation};
+use crate::place::Site;
+use crate::plan::{Next, Reader, Task, Wanted};
+use crate::report::Totals;
+use crate::settings::DownloadSettings;
+
+/// The number of the tree that is fetched, on whichever connection has it open.
+pub(crate) const TREE: u32 = 1;
+/// The number of the trees that describe a single file.
+const DESCRIPTION: u32 = 2;
+/// What one connection asks for ahead, in bytes of content.
+const AHEAD_BYTES_MAX: u64 = 64 << 20;
+/// Requests that one connection has under way.
+const AHEAD_REQUESTS_MAX: usize = 16;
+/// Files of a page that are placed by one disk job.
+const FILES_PER_JOB: usize = 64;
+
+/// What the connections of one download share.
+pub(crate) struct Crew {
+    pub(crate) site: Arc<Site>,
+    pub(crate) workers: Arc<DiskWorkers>,
+    /// Memory for what has come and is not on the disk yet, in KiB.
+    pub(crate) memory: Arc<Semaphore>,
+    pub(crate) throttle: Option<Throttle>,
+}
+
+/// One connection and what it has asked for.
+pub(crate) struct Driver<'a, S> {
+    crew: &'a Crew,
+    slot: usize,
+    conversation: Conversation<S>,
+    asked: VecDeque<Task>,
+    tree_open: bool,
+}
+
+/// Gives back what was asked for and not answered, however the driver ends.
+impl<S> Drop for Driver<'_, S> {
+    fn drop(&mut self) {
+        self.crew
+            .site
+            .plan
+            .handle_lost(self.slot, self.asked.drain(..));
+    }
+}
+
+impl<'a, S: Stream> Driver<'a, S> {
+    /// A driver of `conversation`, on which `asked` has been asked for already.
+    pub(crate) fn new(
+        crew: &'a Crew,
+        slot: usize,
+        conversation: Conversation<S>,
+        asked: Option<Task>,
+    ) -> Self {
+        let tree_open = matches!(asked, Some(Task::Page));
+        Totals::add(&crew.site.totals.connections, 1);
+        Self {
+            crew,
+            slot,
+            conversation,
+            asked: asked.into_iter().collect(),
+            tree_open,
+        }
+    }
+
+    /// Works until everything is done.
+    pub(crate) async fn run(&mut self) -> Result<(), ConnectError> {
+        let mut changes = self.crew.site.plan.changes();
+        loop {
+            changes.mark_unchanged();
+            if self.ask().await? {
+                return Ok(());
+            }
+            if self.asked.is_empty() {
+                // The plan holds the sender for as long as this runs.
+                let _ = changes.changed().await;
+                continue;
+            }
+            let has_room = self.has_room();
+            tokio::select! {
+                answer = self.conversation.answer() => self.handle_answer(answer?).await?,
+                _ = changes.changed(), if has_room => {}
+            }
+        }
+    }
+
+    /// What the connections share.
+    pub(crate) fn crew(&self) -> &'a Crew {
+        self.crew
+    }
+
+    /// Says `last` to the server, and that this side leaves.
+    pub(crate) async fn close(mut self, last: &Request) -> Result<(), ConnectError> {
+        self.conversation.request(last).await?;
+        self.leave().await;
+        Ok(())
+    }
+
+    /// Says that this side leaves.
+    pub(crate) async fn leave(&mut self) {
+        self.conversation.shutdown().await;
+    }
+
+    /// Asks for whatever there is room for. True once everything is done.
+    async fn ask(&mut self) -> Result<bool, ConnectError> {
+        while self.has_room() {
+            match self.crew.site.plan.next(self.slot) {
+                Next::Wait => return Ok(false),
+                Next::Finished => return Ok(true),
+                Next::Begin(wanted) => {
+                    let site = Arc::clone(&self.crew.site);
+                    self.start_job(None, move || site.begin(wanted));
+                }
+                Next::Ask(task) => {
+                    let request = self.request_for(&task);
+                    self.asked.push_back(task);
+                    self.conversation.request(&request).await?;
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn has_room(&self) -> bool {
+        let expected = |task: &Task| match task {
+            Task::Read(Reader::Content(_), rest) => rest.count() * GROUP_BYTES as u64,
+            Task::Read(..) | Task::Page | Task::Fetch(_) => 1 << 20,
+            Task::Confirm(_) | Task::Describe(_) => 0,
+        };
+        self.asked.len() < AHEAD_REQUESTS_MAX
+            && self.conversation.can_request()
+            && self.asked.iter().map(expected).sum::<u64>() < AHEAD_BYTES_MAX
+    }
+
+    fn request_for(&mut self, task: &Task) -> Request {
+        let options = self.crew.site.settings.options;
+        match task {
+            Task::Page if self.tree_open => Request::More { tree: TREE },
+            Task::Page => {
+                self.tree_open = true;
+                let site = &self.crew.site;
+                tree_request(&site.settings, site.in_line, site.plan.cursor())
+            }
+            Task::Fetch(files) => {
+                let paths = files.iter().map(|file| file.remote.clone()).collect();
+                Request::Fetch(FetchRequest { options, paths })
+            }
+            Task::Read(reader, range) => self.read_request(reader.wanted(), reader, *range),
+            Task::Confirm(file) => {
+                let reader = Reader::Content(Arc::clone(file));
+                self.read_request(&file.wanted, &reader, GroupRange::EMPTY)
+            }
+            Task::Describe(wanted) => Request::Tree(TreeRequest {
+                tree: DESCRIPTION,
+                path: wanted.remote.clone(),
+                options,
+                recursive: false,
+                inline_bytes_max: 0,
+                patterns: Default::default(),
+                cursor: None,
+            }),
+        }
+    }
+
+    fn read_request(&self, wanted: &Wanted, reader: &Reader, range: GroupRange) -> Request {
+        Request::Read(ReadRequest {
+            path: wanted.remote.clone(),
+            follow_links: self.crew.site.settings.options.follow_links,
+            what: reader.what(),
+            range,
+            version: (!range.is_empty()).then_some(wanted.info.version),
+        })
+    }
+
+    pub(crate) async fn handle_answer(&mut self, answer: Answer) -> Result<(), ConnectError> {
+        let site = &self.crew.site;
+        match (answer, self.asked.front_mut()) {
+            (Answer::Group(group), Some(Task::Read(Reader::Content(file), rest))) => {
+                *rest = rest.split_at(1).1;
+                let (site, file) = (Arc::clone(site), Arc::clone(file));
+                let bytes = group.bytes().len();
+                let memory = self.crew.take_memory(bytes).await;
+                self.crew.pass(bytes).await;
+                self.start_counted_job(memory, move || site.handle_group(&file, &group));
+            }
+            (Answer::Hole(range, version), Some(Task::Read(Reader::Content(file), rest))) => {
+                *rest = rest.split_at(range.count()).1;
+                site.handle_hole(file, range, version);
+            }
+            (Answer::Hashes(range, version, hashes), Some(Task::Read(reader, rest))) => {
+                *rest = rest.split_at(range.count()).1;
+                if version != reader.wanted().info.version {
+                    site.handle_read_refused(reader, Refusal::Changed);
+                } else {
+                    let (site, reader) = (Arc::clone(site), reader.clone());
+                    self.start_counted_job(None, move || {
+                        site.handle_hashes(&reader, range, &hashes)
+                    });
+                }
+            }
+            (Answer::Contents(fetched, content), Some(Task::Fetch(files))) => {
+                let asked: VecDeque<_> = files.drain(..fetched.len().min(files.len())).collect();
+                let answered = files.is_empty();
+                let bytes = asked.iter().map(|file| file.info.size).sum::<u64>();
+                let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+                let (site, memory) = (Arc::clone(site), self.crew.take_memory(bytes).await);
+                self.crew.pass(bytes).await;
+                self.start_counted_job(memory, move || {
+                    site.place_fetched(asked, fetched, &content)
+                });
+                if answered {
+                    self.answered();
+                }
+            }
+            (answer, _) => self.handle_end(answer).await?,
+        }
+        Ok(())
+    }
+
+    /// Takes an answer that ends a request.
+    async fn handle_end(&mut self, answer: Answer) -> Result<(), ConnectError> {
+        let site = Arc::clone(&self.crew.site);
+        match (answer, self.asked.front()) {
+            (Answer::Page(page), Some(Task::Page)) => self.handle_page(page).await?,
+            (Answer::Page(page), Some(Task::Describe(wanted))) => {
+                let wanted = wanted.clone();
+                self.conversation
+                    .request(&Request::CloseTree { tree: DESCRIPTION })
+                    .await?;
+                match described(page) {
+                    Some(info) => site.plan.want(Wanted { info, ..wanted }),
+                    None => site.handle_refused(wanted, Refusal::NotFound),
+                }
+            }
+            (Answer::Done(done), Some(Task::Read(reader, _))) => site.handle_read(reader, &done),
+            (Answer::Done(done), Some(Task::Confirm(file))) => {
+                let file = Arc::clone(file);
+                self.start_counted_job(None, move || site.handle_confirmation(&file, &done));
+            }
+            (Answer::Failed(refusal), Some(Task::Page)) => {
+                site.plan.handle_page(None, true);
+                site.handle_root_refused(refusal);
+            }
+            (Answer::Failed(refusal), Some(Task::Describe(wanted))) => {
+                let wanted = wanted.clone();
+                self.conversation
+                    .request(&Request::CloseTree { tree: DESCRIPTION })
+                    .await?;
+                site.handle_refused(wanted, refusal);
+            }
+            (Answer::Failed(refusal), Some(Task::Read(reader, _))) => {
+                site.handle_read_refused(reader, refusal);
+            }
+            (Answer::Failed(refusal), Some(Task::Confirm(file))) => {
+                site.handle_read_refused(&Reader::Content(Arc::clone(file)), refusal);
+            }
+            // The session gives only answers to what was asked for.
+            _ => return Err(Violation::Excess.into()),
+        }
+        self.answered();
+        Ok(())
+    }
+
+    async fn handle_page(&mut self, page: Page) -> Result<(), ConnectError> {
+        let Page {
+            tree: _,
+            items,
+            content,
+            cursor,
+            ended,
+        } = page;
+        let site = Arc::clone(&self.crew.site);
+        let entered = self.crew.workers.run(move || site.enter_page(items)).await;
+        let mut entries =
+            entered.map_err(|error| ConnectError::Lost(std::io::Error::other(error)))?;
+        let content = Arc::new(content);
+        while !entries.is_empty() {
+            let rest = entries.split_off(entries.len().min(FILES_PER_JOB));
+            let batch = std::mem::replace(&mut entries, rest);
+            let bytes = batch.iter().map(|entry| entry.content_bytes()).sum();
+            let (site, content, memory) = (
+                Arc::clone(&self.crew.site),
+                Arc::clone(&content),
+                self.crew.take_memory(bytes).await,
+            );
+            self.crew.pass(bytes).await;
+            self.start_counted_job(memory, move || site.place(batch, &content));
+        }
+        self.crew.site.plan.handle_page(cursor, ended);
+        if ended {
+            self.crew
+                .site
+                .totals
+                .listing_ended
+                .store(true, Ordering::Relaxed);
+            self.crew.site.leave_tree();
+        }
+        Ok(())
+    }
+
+    /// The request in front was answered to its end.
+    fn answered(&mut self) {
+        if self.asked.pop_front().is_some() {
+            self.crew.site.plan.handle_done();
+        }
+    }
+
+    fn start_counted_job(
+        &self,
+        memory: Option<OwnedSemaphorePermit>,
+        job: impl FnOnce() + Send + 'static,
+    ) {
+        self.crew.site.plan.handle_job();
+        self.start_job(memory, job);
+    }
+
+    /// Has a disk worker do `job`, which the plan has counted.
+    fn start_job(&self, memory: Option<OwnedSemaphorePermit>, job: impl FnOnce() + Send + 'static) {
+        let site = Arc::clone(&self.crew.site);
+        let workers = Arc::clone(&self.crew.workers);
+        tokio::spawn(async move {
+            let sealing = Arc::clone(&site);
+            let done = workers.run(move || {
+                job();
+                sealing.seal();
+            });
+            if done.await.is_err() {
+                site.plan.stop();
+            }
+            drop(memory);
+            site.plan.handle_done();
+        });
+    }
+}
+
+/// Memory for what has come and is not on the disk yet, in KiB.
+pub(crate) const MEMORY_KIB: u32 = 16 << 10;
+
+impl Crew {
+    /// Waits until there is memory for `bytes` more.
+    async fn take_memory(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let amount = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        let memory = Arc::clone(&self.memory);
+        memory.acquire_many_owned(amount.min(MEMORY_KIB)).await.ok()
+    }
+
+    /// Waits until the rate limit lets `bytes` pass.
+    async fn pass(&self, bytes: usize) {
+        if let Some(throttle) = &self.throttle {
+            throttle.pass(bytes).await;
+        }
+    }
+}
+
+/// The request that opens the tree, or opens it again behind `cursor`.
+pub(crate) fn tree_request(
+    settings: &DownloadSettings,
+    in_line: bool,
+    cursor: Option<Cursor>,
+) -> Request {
+    Request::Tree(TreeRequest {
+        tree: TREE,
+        path: settings.path.clone(),
+        options: settings.options,
+        recursive: true,
+        inline_bytes_max: if in_line { INLINE_BYTES_MAX } else { 0 },
+        patterns: settings.patterns.clone(),
+        cursor,
+    })
+}
+
+/// What a page says of a single file.
+fn described(page: Page) -> Option<FileInfo> {
+    match page.items.into_iter().next() {
+        Some(Item::File { info, .. }) => Some(info),
+        _ => None,
+    }
+}

@@ -1,0 +1,128 @@
+//! Which groups of a file are in place, and their hashes: 33 bytes for each MiB of data that has
+//! arrived, in steps of 256 groups, and a few for each run of holes, whatever size was announced.
+
+use std::collections::BTreeMap;
+
+use packhorse_protocol::content::{GroupHash, GroupIndex, GroupRange};
+
+const CHUNK_GROUPS: u64 = 256;
+
+/// The groups of one file.
+#[derive(Debug, Default)]
+pub(crate) struct GroupTable {
+    chunks: BTreeMap<u64, Box<Chunk>>,
+    /// Runs of holes: the first group of each, and the one behind its last. They neither overlap
+    /// nor touch.
+    holes: BTreeMap<u64, u64>,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    hashes: [[u8; 32]; CHUNK_GROUPS as usize],
+    present: [bool; CHUNK_GROUPS as usize],
+}
+
+/// What is known of one group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GroupState {
+    Missing,
+    Hole,
+    Data(GroupHash),
+}
+
+impl GroupTable {
+    /// What is known of `group`.
+    pub(crate) fn get(&self, group: GroupIndex) -> GroupState {
+        if let Some((_, &end)) = self.holes.range(..=group.get()).next_back()
+            && group.get() < end
+        {
+            return GroupState::Hole;
+        }
+        let (chunk, slot) = place(group);
+        match self.chunks.get(&chunk) {
+            Some(chunk) if chunk.present[slot] => {
+                GroupState::Data(GroupHash::from(chunk.hashes[slot]))
+            }
+            _ => GroupState::Missing,
+        }
+    }
+
+    /// `group` is in place with content. True if it was missing.
+    pub(crate) fn set_data(&mut self, group: GroupIndex, hash: GroupHash) -> bool {
+        let was_missing = self.get(group) == GroupState::Missing;
+        let (chunk, slot) = place(group);
+        let chunk = self.chunks.entry(chunk).or_insert_with(|| {
+            Box::new(Chunk {
+                hashes: [[0; 32]; 256],
+                present: [false; 256],
+            })
+        });
+        chunk.hashes[slot] = *hash.as_bytes();
+        chunk.present[slot] = true;
+        was_missing
+    }
+
+    /// The groups of `range`, none of which is in place yet, are holes. Returns how many.
+    pub(crate) fn set_holes(&mut self, range: GroupRange) -> u64 {
+        let (mut start, mut end) = (range.start(), range.end());
+        if let Some((&before, &touching)) = self.holes.range(..start).next_back()
+            && touching >= start
+        {
+            start = before;
+            end = end.max(touching);
+        }
+        while let Some((&next, &next_end)) = self.holes.range(start..=end).next() {
+            self.holes.remove(&next);
+            end = end.max(next_end);
+        }
+        self.holes.insert(start, end);
+        range.count()
+    }
+
+    /// Whether there are any holes.
+    pub(crate) fn has_holes(&self) -> bool {
+        !self.holes.is_empty()
+    }
+}
+
+fn place(group: GroupIndex) -> (u64, usize) {
+    let slot = group.get() % CHUNK_GROUPS;
+    (
+        group.get() / CHUNK_GROUPS,
+        usize::try_from(slot).expect("less than CHUNK_GROUPS"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(index: u64) -> GroupIndex {
+        GroupIndex::new(index).unwrap()
+    }
+
+    #[test]
+    fn groups_and_holes_are_kept_apart() {
+        let mut table = GroupTable::default();
+        let hash = GroupHash::from([7; 32]);
+        assert!(table.set_data(group(300), hash));
+        assert!(!table.set_data(group(300), hash));
+        for (start, end) in [(0, 10), (20, 30), (10, 20), (40, 50)] {
+            table.set_holes(GroupRange::new(start, end).unwrap());
+        }
+        assert_eq!(table.holes, BTreeMap::from([(0, 30), (40, 50)]));
+        assert_eq!(table.get(group(29)), GroupState::Hole);
+        assert_eq!(table.get(group(30)), GroupState::Missing);
+        assert_eq!(table.get(group(300)), GroupState::Data(hash));
+        assert!(table.has_holes());
+    }
+
+    #[test]
+    fn an_absurd_size_costs_nothing() {
+        let mut table = GroupTable::default();
+        let last = GroupRange::whole(u64::MAX);
+        table.set_holes(last);
+        table.set_data(group(last.end() - 1), GroupHash::from([1; 32]));
+        assert_eq!((table.holes.len(), table.chunks.len()), (1, 1));
+    }
+}

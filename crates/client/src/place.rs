@@ -1,0 +1,605 @@
+//! What disk jobs do with the pages of a tree and with small files.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use packhorse_protocol::content::ContentHash;
+use packhorse_protocol::entry::{DirectoryInfo, FileInfo, Mode, Refusal, Timestamp};
+use packhorse_protocol::filter::{Filter, Subject};
+use packhorse_protocol::limits::INLINE_BYTES_MAX;
+use packhorse_protocol::path::{Name, PathError, RelativePath};
+use packhorse_protocol::session::{Content, Fetched, Item};
+use packhorse_storage::destination::{
+    Destination, EntryError, Existing, FinishReport, Placed, Presence, SmallFile,
+};
+
+use tracing::warn;
+
+use crate::directory::{DirectoryNode, SealQueue};
+use crate::links::{FurtherName, Links};
+use crate::plan::{Plan, Wanted};
+use crate::report::{Event, Failure, Observer, Totals};
+use crate::settings::DownloadSettings;
+
+/// A file that changes, or comes damaged, while it is fetched is asked for again this often.
+pub(crate) const ATTEMPTS_MAX: u32 = 5;
+
+/// Everything that the jobs of one download share.
+pub(crate) struct Site {
+    pub(crate) settings: DownloadSettings,
+    /// Where what is asked for lands, below the destination.
+    pub(crate) base: RelativePath,
+    /// What becomes of a file that is there already and differs.
+    pub(crate) existing: Existing,
+    pub(crate) filter: Filter,
+    pub(crate) destination: Destination,
+    pub(crate) plan: Plan,
+    pub(crate) totals: Arc<Totals>,
+    pub(crate) observer: Arc<dyn Observer>,
+    /// Whether what is asked for has nothing in its place yet, so that small files come in line.
+    pub(crate) in_line: bool,
+    seals: Arc<SealQueue>,
+    tree: Mutex<TreePlace>,
+    pub(crate) links: Links,
+}
+
+/// What a [`Site`] is made of.
+pub(crate) struct SiteParts {
+    pub(crate) settings: DownloadSettings,
+    pub(crate) existing: Existing,
+    pub(crate) filter: Filter,
+    pub(crate) destination: Destination,
+    pub(crate) totals: Arc<Totals>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) in_line: bool,
+}
+
+/// Where the listing is: the open directories from the root of the tree down.
+#[derive(Default)]
+struct TreePlace {
+    stack: Vec<(RelativePath, Arc<DirectoryNode>)>,
+}
+
+/// An entry of a page with the directory that it goes into.
+pub(crate) struct Entry {
+    directory: Arc<DirectoryNode>,
+    remote: RelativePath,
+    path: RelativePath,
+    name: Name,
+    what: EntryKind,
+}
+
+impl Entry {
+    /// How much content came with it, in bytes.
+    pub(crate) fn content_bytes(&self) -> usize {
+        match &self.what {
+            EntryKind::File {
+                content: Some((range, _)),
+                ..
+            } => range.len(),
+            EntryKind::File { content: None, .. } | EntryKind::Link { .. } => 0,
+        }
+    }
+}
+
+enum EntryKind {
+    File {
+        info: FileInfo,
+        content: Option<(Range<usize>, ContentHash)>,
+    },
+    Link {
+        target: Vec<u8>,
+        modified: Timestamp,
+    },
+}
+
+impl Site {
+    /// The shared parts of a download into `destination`.
+    pub(crate) fn new(parts: SiteParts) -> Self {
+        let SiteParts {
+            settings,
+            existing,
+            filter,
+            destination,
+            totals,
+            observer,
+            in_line,
+        } = parts;
+        Self {
+            plan: Plan::new(settings.connections),
+            base: Self::base(&settings),
+            settings,
+            existing,
+            filter,
+            destination,
+            totals,
+            observer,
+            in_line,
+            seals: Arc::default(),
+            tree: Mutex::default(),
+            links: Links::default(),
+        }
+    }
+
+    /// Where what is asked for lands, below the destination: under its own name, and the root of a
+    /// server as its content.
+    pub(crate) fn base(settings: &DownloadSettings) -> RelativePath {
+        settings
+            .path
+            .split_last()
+            .map_or(RelativePath::ROOT, |(_, name)| name.into())
+    }
+
+    /// Makes the directories of a page and says what is to be placed in them.
+    ///
+    /// Pages must come here in their order; what it returns may be placed in any.
+    pub(crate) fn enter_page(&self, items: Vec<Item>) -> Vec<Entry> {
+        let mut entries = Vec::with_capacity(items.len());
+        let mut tree = self.tree();
+        for item in items {
+            match item {
+                Item::Directory { path, info } => self.enter_directory(&mut tree, path, info),
+                Item::File {
+                    directory,
+                    name,
+                    info,
+                    content,
+                } => {
+                    Totals::add(&self.totals.files_seen, 1);
+                    Totals::add(&self.totals.bytes_seen, info.size);
+                    let what = EntryKind::File { info, content };
+                    entries.extend(self.entry(&mut tree, &directory, name, what));
+                }
+                Item::Link {
+                    directory,
+                    name,
+                    target,
+                    modified,
+                } => {
+                    let what = EntryKind::Link { target, modified };
+                    entries.extend(self.entry(&mut tree, &directory, name, what));
+                }
+                Item::Skipped { path, refusal } => self.handle_skipped(&path, refusal),
+            }
+        }
+        entries
+    }
+
+    fn enter_directory(&self, tree: &mut TreePlace, below: RelativePath, info: DirectoryInfo) {
+        if !below.is_root() && !self.filter.wants(&below, Subject::Directory) {
+            return;
+        }
+        while tree
+            .stack
+            .last()
+            .is_some_and(|(top, _)| below.strip_prefix(top).is_none())
+        {
+            tree.stack.pop();
+        }
+        let path = match self.base.join_path(&below) {
+            Ok(path) => path,
+            Err(error) => return self.fail_path(below.as_bytes(), error),
+        };
+        Totals::add(&self.totals.directories, 1);
+        let parent = tree.stack.last().map(|(_, node)| Arc::clone(node));
+        let node = DirectoryNode::new(path, Some(info), parent, &self.seals);
+        if !self.filter.is_selective() && !self.settings.dry_run {
+            self.make(&node);
+        }
+        tree.stack.push((below, node));
+    }
+
+    /// The entry for a name in a page; `None` if it is not wanted or cannot be.
+    fn entry(
+        &self,
+        tree: &mut TreePlace,
+        below: &RelativePath,
+        name: Name,
+        what: EntryKind,
+    ) -> Option<Entry> {
+        if tree.stack.is_empty() {
+            return Some(self.single(tree, name, what));
+        }
+        let (_, directory) = tree.stack.last()?;
+        let joined = below.join(&name).and_then(|below| {
+            let path = self.base.join_path(&below)?;
+            let remote = self.settings.path.join_path(&below)?;
+            Ok((below, path, remote))
+        });
+        match joined {
+            Ok((below, path, remote)) => {
+                let directory = Arc::clone(directory);
+                let wanted = self.filter.wants(&below, Subject::Other);
+                wanted.then_some(Entry {
+                    directory,
+                    remote,
+                    path,
+                    name,
+                    what,
+                })
+            }
+            Err(error) => {
+                self.fail_path(&[below.as_bytes(), b"/", name.as_bytes()].concat(), error);
+                None
+            }
+        }
+    }
+
+    /// The entry where a file or link was asked for and nothing else.
+    fn single(&self, tree: &mut TreePlace, name: Name, what: EntryKind) -> Entry {
+        let directory = DirectoryNode::new(RelativePath::ROOT, None, None, &self.seals);
+        tree.stack
+            .push((RelativePath::ROOT, Arc::clone(&directory)));
+        let name = self.settings.name.clone().unwrap_or(name);
+        let (remote, path) = (self.settings.path.clone(), RelativePath::from(name.clone()));
+        Entry {
+            directory,
+            remote,
+            path,
+            name,
+            what,
+        }
+    }
+
+    /// Places entries of one page, whose content lies in `content`.
+    pub(crate) fn place(&self, entries: Vec<Entry>, content: &Content) {
+        let mut small = Vec::new();
+        for Entry {
+            directory,
+            remote,
+            path,
+            name,
+            what,
+        } in entries
+        {
+            match what {
+                EntryKind::Link { target, modified } => {
+                    self.place_link(directory, &path, &target, modified);
+                }
+                EntryKind::File { info, content } => {
+                    let wanted = Wanted {
+                        remote,
+                        directory,
+                        name,
+                        info,
+                        path,
+                        attempt: 0,
+                        compare: false,
+                    };
+                    if self.is_further_name(&wanted) {
+                        continue;
+                    }
+                    match content {
+                        Some((range, hash)) if self.in_line => small.push((wanted, range, hash)),
+                        _ => self.consider(wanted),
+                    }
+                }
+            }
+        }
+        self.place_small(small, content);
+    }
+
+    /// Places what a fetch has brought.
+    pub(crate) fn place_fetched(
+        &self,
+        asked: VecDeque<Wanted>,
+        fetched: Vec<Fetched>,
+        content: &Content,
+    ) {
+        let mut small = Vec::with_capacity(fetched.len());
+        for (mut wanted, fetched) in asked.into_iter().zip(fetched) {
+            match fetched {
+                Fetched::File {
+                    info,
+                    content: (range, hash),
+                } => {
+                    wanted.info = info;
+                    small.push((wanted, range, hash));
+                }
+                Fetched::Failed { refusal } => self.handle_refused(wanted, refusal),
+            }
+        }
+        self.place_small(small, content);
+    }
+
+    /// Checks small files and writes those that are intact, directory by directory.
+    fn place_small(&self, files: Vec<(Wanted, Range<usize>, ContentHash)>, content: &Content) {
+        let mut run: Vec<(Wanted, Range<usize>, ContentHash)> = Vec::new();
+        for file in files {
+            let (wanted, range, hash) = &file;
+            if ContentHash::of(content.get(range)) != *hash {
+                self.handle_damaged(file.0);
+                continue;
+            }
+            if !self.is_expected(&wanted.path, *hash) {
+                continue;
+            }
+            if run
+                .first()
+                .is_some_and(|(first, ..)| !Arc::ptr_eq(&first.directory, &wanted.directory))
+            {
+                self.write_run(std::mem::take(&mut run), content);
+            }
+            run.push(file);
+        }
+        self.write_run(run, content);
+    }
+
+    /// Writes files of one directory.
+    fn write_run(&self, run: Vec<(Wanted, Range<usize>, ContentHash)>, content: &Content) {
+        let Some((first, ..)) = run.first() else {
+            return;
+        };
+        if !self.make(&first.directory) {
+            return run
+                .iter()
+                .for_each(|(wanted, ..)| self.fail(&wanted.path, &Failure::NoDirectory));
+        }
+        let files: Vec<_> = run
+            .iter()
+            .map(|(wanted, range, _)| SmallFile {
+                name: &wanted.name,
+                info: &wanted.info,
+                content: content.get(range),
+            })
+            .collect();
+        let placed = self.destination.write_small(first.directory.path(), &files);
+        for ((wanted, _, hash), placed) in run.iter().zip(placed) {
+            match placed {
+                Ok(placed) => {
+                    Totals::add(&self.totals.bytes_fetched, wanted.info.size);
+                    self.handle_fetched(wanted, &placed, Some(*hash));
+                }
+                Err(error) => self.fail(&wanted.path, &error.into()),
+            }
+        }
+    }
+
+    /// Decides what becomes of a file that the tree names and whose content did not come with it.
+    fn consider(&self, wanted: Wanted) {
+        let presence = if self.in_line {
+            Ok(Presence::Absent)
+        } else {
+            self.destination.compare(&wanted.path, &wanted.info)
+        };
+        match presence {
+            Err(error) => self.fail(&wanted.path, &error.into()),
+            Ok(Presence::Same { mode }) if !self.settings.checksum => self.keep(&wanted, mode),
+            Ok(Presence::Different { .. } | Presence::OtherKind(_))
+                if self.existing == Existing::Refuse && !self.settings.checksum =>
+            {
+                self.fail(&wanted.path, &Failure::Exists);
+            }
+            Ok(Presence::Same { .. } | Presence::Different { .. })
+                if self.settings.checksum || wanted.info.size > INLINE_BYTES_MAX =>
+            {
+                self.plan.want(Wanted {
+                    compare: true,
+                    ..wanted
+                });
+            }
+            Ok(_) if self.settings.dry_run => self.report_wanted(&wanted),
+            Ok(_) => self.plan.want(wanted),
+        }
+    }
+
+    /// Says that a file would be fetched.
+    pub(crate) fn report_wanted(&self, wanted: &Wanted) {
+        self.observer.handle(Event::Wanted {
+            path: &wanted.path,
+            bytes: wanted.info.size,
+        });
+    }
+
+    /// A file is there already with the server's content; it gets the server's time and mode too.
+    pub(crate) fn keep_same_content(&self, wanted: &Wanted) {
+        match self.destination.compare(&wanted.path, &wanted.info) {
+            Ok(Presence::Same { mode }) => self.keep(wanted, mode),
+            _ if self.settings.dry_run => self.keep(wanted, wanted.info.mode),
+            _ => match self.destination.set_attributes(&wanted.path, &wanted.info) {
+                Ok(()) => self.keep(wanted, wanted.info.mode),
+                Err(error) => self.fail(&wanted.path, &error.into()),
+            },
+        }
+    }
+
+    /// A file is there already, as the server has it.
+    pub(crate) fn keep(&self, wanted: &Wanted, mode: Mode) {
+        if mode != wanted.info.mode
+            && !self.settings.dry_run
+            && let Err(error) = self.destination.set_mode(&wanted.path, wanted.info.mode)
+        {
+            return self.fail(&wanted.path, &error.into());
+        }
+        Totals::add(&self.totals.files_kept, 1);
+        Totals::add(&self.totals.bytes_kept, wanted.info.size);
+        self.observer.handle(Event::Kept { path: &wanted.path });
+    }
+
+    /// A file came to nothing on the server's side; it is asked for again if that may help.
+    pub(crate) fn handle_refused(&self, mut wanted: Wanted, refusal: Refusal) {
+        wanted.attempt += 1;
+        match refusal {
+            Refusal::Changed | Refusal::TooLarge if wanted.attempt < ATTEMPTS_MAX => {
+                self.plan.describe(wanted);
+            }
+            refusal if refusal.is_by_kind() => self.handle_skipped(wanted.path.as_bytes(), refusal),
+            refusal => self.fail(&wanted.path, &Failure::Refused(refusal)),
+        }
+    }
+
+    /// A small file's content does not match its hash; it is asked for again.
+    fn handle_damaged(&self, mut wanted: Wanted) {
+        Totals::add(&self.totals.damaged, 1);
+        wanted.attempt += 1;
+        if wanted.attempt < ATTEMPTS_MAX {
+            self.plan.want(wanted);
+        } else {
+            self.fail(&wanted.path, &Failure::Damaged);
+        }
+    }
+
+    /// Whether a file's content is the one that was expected, if one was.
+    pub(crate) fn is_expected(&self, path: &RelativePath, found: ContentHash) -> bool {
+        match self.settings.expect {
+            Some(expected) if expected != found => {
+                self.fail(path, &Failure::Unexpected { expected, found });
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// A file has its name.
+    pub(crate) fn handle_fetched(
+        &self,
+        wanted: &Wanted,
+        placed: &Placed,
+        hash: Option<ContentHash>,
+    ) {
+        let bytes = wanted.info.size;
+        Totals::add(&self.totals.files_fetched, 1);
+        let renamed = match placed {
+            Placed::Beside(name) => wanted.directory.path().join(name).ok(),
+            _ => None,
+        };
+        let path = renamed.as_ref().unwrap_or(&wanted.path);
+        self.observer.handle(Event::Fetched { path, bytes, hash });
+    }
+
+    fn place_link(
+        &self,
+        directory: Arc<DirectoryNode>,
+        path: &RelativePath,
+        target: &[u8],
+        modified: Timestamp,
+    ) {
+        if self.settings.dry_run {
+            return self.observer.handle(Event::Wanted { path, bytes: 0 });
+        }
+        if !self.make(&directory) {
+            return self.fail(path, &Failure::NoDirectory);
+        }
+        match self.destination.make_link(path, target, modified) {
+            Ok(Placed::PutOff) => self.links.hold(directory),
+            placed => self.handle_link_placed(path, placed),
+        }
+    }
+
+    fn handle_link_placed(&self, path: &RelativePath, placed: Result<Placed, EntryError>) {
+        match placed {
+            Ok(_) => self.handle_linked(path),
+            Err(EntryError::LinkLeaves { .. }) => {
+                self.handle_skipped(path.as_bytes(), Refusal::LeavesTree)
+            }
+            Err(EntryError::Exists { .. }) => self.fail(path, &Failure::Exists),
+            Err(error) => self.fail(path, &error.into()),
+        }
+    }
+
+    /// Whether this is a further name of a file that the tree has named before; it is linked later.
+    fn is_further_name(&self, wanted: &Wanted) -> bool {
+        wanted.info.link_group != 0
+            && !self.settings.dry_run
+            && self
+                .links
+                .is_further_name(wanted.info.link_group, &wanted.path, &wanted.directory)
+    }
+
+    /// A link is in place.
+    pub(crate) fn handle_linked(&self, path: &RelativePath) {
+        Totals::add(&self.totals.links, 1);
+        self.observer.handle(Event::Linked { path });
+    }
+
+    /// An entry is left out for what it is.
+    pub(crate) fn handle_skipped(&self, path: &[u8], refusal: Refusal) {
+        if refusal.is_by_kind() {
+            Totals::add(&self.totals.skipped, 1);
+            self.observer.handle(Event::Skipped { path, refusal });
+        } else {
+            self.fail_bytes(path, &Failure::Refused(refusal));
+        }
+    }
+
+    /// The tree can no longer be listed: what was not named yet does not arrive.
+    pub(crate) fn handle_root_refused(&self, refusal: Refusal) {
+        self.fail(&self.base, &Failure::Refused(refusal));
+    }
+
+    /// An entry did not arrive.
+    pub(crate) fn fail(&self, path: &RelativePath, failure: &Failure) {
+        self.fail_bytes(path.as_bytes(), failure);
+    }
+
+    fn fail_path(&self, path: &[u8], _: PathError) {
+        self.fail_bytes(path, &Failure::Refused(Refusal::UnusableName));
+    }
+
+    fn fail_bytes(&self, path: &[u8], failure: &Failure) {
+        self.totals.handle_failure(failure);
+        self.observer.handle(Event::Failed { path, failure });
+    }
+
+    /// Makes a directory; whether it is there.
+    pub(crate) fn make(&self, directory: &DirectoryNode) -> bool {
+        directory.make(&self.destination).unwrap_or_else(|error| {
+            self.fail(directory.path(), &error.into());
+            false
+        })
+    }
+
+    /// Finishes the directories in which nothing is under way any more.
+    pub(crate) fn seal(&self) {
+        for (path, error) in self.seals.seal(&self.destination) {
+            self.fail(&path, &error.into());
+        }
+    }
+
+    /// The listing has come to its end: its directories wait only for what is under way in them.
+    pub(crate) fn leave_tree(&self) {
+        // The nodes are dropped outside the lock: that queues them.
+        let stack = std::mem::take(&mut self.tree().stack);
+        drop(stack);
+    }
+
+    /// Does what can only be done once all files are in place: hard links, links that had to wait,
+    /// and the metadata of the directories around them.
+    pub(crate) fn finish_all(&self) {
+        for FurtherName {
+            first,
+            path,
+            directory,
+        } in self.links.take_further_names()
+        {
+            match self.destination.hard_link(&first, &path) {
+                Ok(_) => self.handle_linked(&path),
+                Err(error) => self.fail(&path, &error.into()),
+            }
+            drop(directory);
+        }
+        self.leave_tree();
+        self.seal();
+        let FinishReport {
+            links,
+            root,
+            left_behind,
+        } = self.destination.finish();
+        for (path, placed) in links {
+            self.handle_link_placed(&path, placed);
+        }
+        if let Err(error) = root {
+            self.fail(&RelativePath::ROOT, &error.into());
+        }
+        if let Some(error) = left_behind {
+            warn!(%error, "the folder for unfinished files could not be removed");
+        }
+        self.links.release();
+        self.seal();
+    }
+
+    fn tree(&self) -> MutexGuard<'_, TreePlace> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

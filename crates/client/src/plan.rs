@@ -1,0 +1,412 @@
+//! What is left to ask for, and who asks for what next.
+//!
+//! The plan does no I/O: connections take tasks from it and give back those that they lose; disk
+//! jobs tell it what became of what arrived.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use packhorse_protocol::content::{GroupIndex, GroupRange};
+use packhorse_protocol::entry::FileInfo;
+use packhorse_protocol::limits::{GROUP_BYTES, INLINE_BYTES_MAX};
+use packhorse_protocol::message::ReadWhat;
+use packhorse_protocol::path::{Name, RelativePath};
+use packhorse_protocol::tree::Cursor;
+use tokio::sync::watch;
+
+use crate::compare::Comparison;
+use crate::directory::DirectoryNode;
+use crate::large::{LargeDownload, Progress};
+
+/// Small files that wait, beyond which no more of the tree is asked for.
+const SMALL_WAITING_MAX: usize = 8192;
+/// Large files that wait, beyond which no more of the tree is asked for.
+const LARGE_WAITING_MAX: usize = 1024;
+/// Large files under way at once: each holds a descriptor.
+const LARGE_ACTIVE_MAX: usize = 16;
+/// Pages of a tree asked for ahead.
+const PAGES_AHEAD: usize = 2;
+/// Files in one fetch.
+const FETCH_FILES: usize = 256;
+/// Content asked for by one fetch, and bytes of paths in it.
+const FETCH_CONTENT_BYTES: u64 = 1 << 20;
+const FETCH_PATH_BYTES: usize = 32 << 10;
+/// Groups in one read, at most and while there is enough for all.
+const READ_GROUPS_MAX: u64 = 32;
+const READ_GROUPS_MIN: u64 = 4;
+
+/// A file that is asked for whole.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    /// Where it is on the server.
+    pub(crate) remote: RelativePath,
+    /// The directory that it will appear in.
+    pub(crate) directory: Arc<DirectoryNode>,
+    /// Its name there.
+    pub(crate) name: Name,
+    /// Where it will appear in the destination.
+    pub(crate) path: RelativePath,
+    /// What the server said of it.
+    pub(crate) info: FileInfo,
+    /// How often it was asked for before.
+    pub(crate) attempt: u32,
+    /// Compare it, group by group, with the file that is there.
+    pub(crate) compare: bool,
+}
+
+/// What a connection asks for.
+#[derive(Debug)]
+pub(crate) enum Task {
+    /// The next page of the tree.
+    Page,
+    /// Small files, whole.
+    Fetch(VecDeque<Wanted>),
+    /// Groups of a file, or their hashes.
+    Read(Reader, GroupRange),
+    /// The state of a file whose groups are all there.
+    Confirm(Arc<LargeDownload>),
+    /// All that is said of a file that has changed since the tree named it.
+    Describe(Wanted),
+}
+
+/// Who asks for groups, and so what is done with them.
+#[derive(Debug, Clone)]
+pub(crate) enum Reader {
+    /// Their content, for a file that is being written.
+    Content(Arc<LargeDownload>),
+    /// Their hashes, for a file that is written and may have changed unseen.
+    Recheck(Arc<LargeDownload>),
+    /// Their hashes, to find what differs from a file that is there.
+    Compare(Arc<Comparison>),
+}
+
+impl Reader {
+    /// What is asked of the groups.
+    pub(crate) fn what(&self) -> ReadWhat {
+        match self {
+            Self::Content(_) => ReadWhat::Content,
+            Self::Recheck(_) | Self::Compare(_) => ReadWhat::Hashes,
+        }
+    }
+
+    /// The file that is asked for.
+    pub(crate) fn wanted(&self) -> &Wanted {
+        match self {
+            Self::Content(file) | Self::Recheck(file) => &file.wanted,
+            Self::Compare(comparison) => &comparison.wanted,
+        }
+    }
+
+    /// Whether nothing more is to be done for the file.
+    pub(crate) fn is_given_up(&self) -> bool {
+        match self {
+            Self::Content(file) | Self::Recheck(file) => file.is_given_up(),
+            Self::Compare(comparison) => comparison.is_given_up(),
+        }
+    }
+}
+
+/// What a connection should do now.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Ask for this.
+    Ask(Task),
+    /// Have a disk job begin this file.
+    Begin(Wanted),
+    /// Wait: for what is under way, or for the plan to change.
+    Wait,
+    /// Everything is done.
+    Finished,
+}
+
+/// The plan of one download.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    state: Mutex<State>,
+    changes: watch::Sender<()>,
+    connections: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Which connection has the tree open, while one has.
+    tree_at: Option<usize>,
+    pages_asked: usize,
+    tree_ended: bool,
+    cursor: Option<Cursor>,
+    small: VecDeque<Wanted>,
+    large: VecDeque<Wanted>,
+    large_active: usize,
+    reads: VecDeque<(Reader, GroupRange)>,
+    confirms: VecDeque<Arc<LargeDownload>>,
+    changed: VecDeque<Wanted>,
+    /// Tasks given out and disk jobs that run.
+    busy: usize,
+    /// Connections beside the first that were ever opened.
+    slots: usize,
+    stopped: bool,
+}
+
+impl Plan {
+    /// A plan that begins with the first page of a tree, for at most `connections` connections.
+    pub(crate) fn new(connections: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            changes: watch::Sender::new(()),
+            connections,
+        }
+    }
+
+    /// Tells whenever the plan has changed.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// Connection `slot` has asked for the first page already.
+    pub(crate) fn begin_with_page(&self, slot: usize) {
+        let mut state = self.lock();
+        state.ask_for_page(slot);
+        state.busy += 1;
+    }
+
+    /// A number for one more connection.
+    pub(crate) fn new_slot(&self) -> usize {
+        let mut state = self.lock();
+        state.slots += 1;
+        state.slots
+    }
+
+    /// What connection `slot` should do now.
+    pub(crate) fn next(&self, slot: usize) -> Next {
+        let mut state = self.lock();
+        if state.is_finished() {
+            return Next::Finished;
+        }
+        let next = state.next(slot, self.connections);
+        if !matches!(next, Next::Wait) {
+            state.busy += 1;
+        }
+        next
+    }
+
+    /// A task was answered, or a disk job has ended.
+    pub(crate) fn handle_done(&self) {
+        self.change(|state| state.busy -= 1);
+    }
+
+    /// A disk job begins; `handle_done` ends it.
+    pub(crate) fn handle_job(&self) {
+        self.lock().busy += 1;
+    }
+
+    /// A page was answered.
+    pub(crate) fn handle_page(&self, cursor: Option<Cursor>, ended: bool) {
+        self.change(|state| {
+            state.pages_asked -= 1;
+            state.tree_ended |= ended;
+            if cursor.is_some() {
+                state.cursor = cursor;
+            }
+        });
+    }
+
+    /// Where the tree goes on if it has to be opened again.
+    pub(crate) fn cursor(&self) -> Option<Cursor> {
+        self.lock().cursor.clone()
+    }
+
+    /// Connection `slot` was lost with `tasks` unanswered: others take them over.
+    pub(crate) fn handle_lost(&self, slot: usize, tasks: impl DoubleEndedIterator<Item = Task>) {
+        self.change(|state| {
+            if state.tree_at == Some(slot) {
+                state.tree_at = None;
+            }
+            for task in tasks.rev() {
+                state.busy -= 1;
+                match task {
+                    Task::Page => state.pages_asked -= 1,
+                    Task::Fetch(files) => files
+                        .into_iter()
+                        .rev()
+                        .for_each(|file| state.small.push_front(file)),
+                    Task::Read(reader, rest) => state.take_back_read(reader, rest),
+                    Task::Confirm(file) => state.confirms.push_front(file),
+                    Task::Describe(file) => state.changed.push_front(file),
+                }
+            }
+        });
+    }
+
+    /// A file is wanted.
+    pub(crate) fn want(&self, file: Wanted) {
+        self.change(|state| {
+            let in_line = file.info.size <= INLINE_BYTES_MAX && !file.compare;
+            if in_line {
+                state.small.push_back(file)
+            } else {
+                state.large.push_back(file)
+            }
+        });
+    }
+
+    /// A file has changed since the tree named it: what is said of it now is wanted first.
+    pub(crate) fn describe(&self, file: Wanted) {
+        self.change(|state| state.changed.push_back(file));
+    }
+
+    /// Groups of a file are wanted, or their hashes.
+    pub(crate) fn want_groups(&self, reader: Reader, range: GroupRange) {
+        if !range.is_empty() {
+            self.change(|state| state.reads.push_back((reader, range)));
+        }
+    }
+
+    /// One group of a file is wanted before everything else.
+    pub(crate) fn want_group_again(&self, file: &Arc<LargeDownload>, group: GroupIndex) {
+        if let Some(range) = GroupRange::new(group.get(), group.get() + 1) {
+            let read = (Reader::Content(Arc::clone(file)), range);
+            self.change(|state| state.reads.push_front(read));
+        }
+    }
+
+    /// All groups of a file are there: its state is wanted.
+    pub(crate) fn want_confirmation(&self, file: &Arc<LargeDownload>) {
+        self.change(|state| state.confirms.push_back(Arc::clone(file)));
+    }
+
+    /// A large file is no longer under way. What is still asked of it is forgotten.
+    pub(crate) fn handle_large_ended(&self) {
+        self.change(|state| {
+            state.large_active -= 1;
+            state.reads.retain(|(reader, _)| !reader.is_given_up());
+            state.confirms.retain(|file| !file.is_given_up());
+        });
+    }
+
+    /// Nothing more is to be asked for.
+    pub(crate) fn stop(&self) {
+        self.change(|state| state.stopped = true);
+    }
+
+    /// Whether there is enough to do for one more connection beside `open` others.
+    pub(crate) fn has_work_for_more(&self, open: usize) -> bool {
+        let state = self.lock();
+        open < self.connections && state.groups_waiting() > READ_GROUPS_MAX * open as u64
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.changes.send_replace(());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn next(&mut self, slot: usize, connections: usize) -> Next {
+        if let Some(file) = self.confirms.pop_front() {
+            return Next::Ask(Task::Confirm(file));
+        }
+        if let Some(file) = self.changed.pop_front() {
+            return Next::Ask(Task::Describe(file));
+        }
+        if self.pages_asked == 0 && self.may_ask_for_page(slot) {
+            return self.ask_for_page(slot);
+        }
+        if self.large_active < LARGE_ACTIVE_MAX
+            && let Some(file) = self.large.pop_front()
+        {
+            self.large_active += 1;
+            return Next::Begin(file);
+        }
+        if let Some(task) = self.take_read(connections) {
+            return Next::Ask(task);
+        }
+        if let Some(task) = self.take_fetch() {
+            return Next::Ask(task);
+        }
+        if self.may_ask_for_page(slot) {
+            self.ask_for_page(slot)
+        } else {
+            Next::Wait
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        let nothing_waits = self.small.is_empty()
+            && self.large.is_empty()
+            && self.reads.is_empty()
+            && self.confirms.is_empty()
+            && self.changed.is_empty();
+        self.stopped || (self.tree_ended && nothing_waits && self.busy == 0)
+    }
+
+    fn may_ask_for_page(&self, slot: usize) -> bool {
+        !self.tree_ended
+            && self.pages_asked < PAGES_AHEAD
+            && self.tree_at.is_none_or(|at| at == slot)
+            && self.small.len() < SMALL_WAITING_MAX
+            && self.large.len() < LARGE_WAITING_MAX
+    }
+
+    fn ask_for_page(&mut self, slot: usize) -> Next {
+        self.tree_at = Some(slot);
+        self.pages_asked += 1;
+        Next::Ask(Task::Page)
+    }
+
+    fn take_read(&mut self, connections: usize) -> Option<Task> {
+        let share = self.groups_waiting() / (2 * connections as u64);
+        let (reader, range) = self.reads.pop_front()?;
+        let (rest, behind) = range.split_at(share.clamp(READ_GROUPS_MIN, READ_GROUPS_MAX));
+        if !behind.is_empty() {
+            self.reads.push_front((reader.clone(), behind));
+        }
+        if let Reader::Content(file) = &reader {
+            file.begin_read();
+        }
+        Some(Task::Read(reader, rest))
+    }
+
+    /// A read was lost with `rest` still to come.
+    fn take_back_read(&mut self, reader: Reader, rest: GroupRange) {
+        if let Reader::Content(file) = &reader
+            && file.end_read(!rest.is_empty()) == Progress::Whole
+        {
+            self.confirms.push_back(Arc::clone(file));
+        }
+        if !rest.is_empty() {
+            self.reads.push_front((reader, rest));
+        }
+    }
+
+    fn take_fetch(&mut self) -> Option<Task> {
+        let (mut content, mut paths) = (0, 0);
+        let mut files = VecDeque::new();
+        while let Some(file) = self.small.front() {
+            content += file.info.size;
+            paths += file.remote.as_bytes().len() + 2;
+            let is_full = files.len() == FETCH_FILES
+                || content > FETCH_CONTENT_BYTES
+                || paths > FETCH_PATH_BYTES;
+            if is_full && !files.is_empty() {
+                break;
+            }
+            files.extend(self.small.pop_front());
+        }
+        (!files.is_empty()).then_some(Task::Fetch(files))
+    }
+
+    fn groups_waiting(&self) -> u64 {
+        let begun: u64 = self.reads.iter().map(|(_, range)| range.count()).sum();
+        let waiting: u64 = self
+            .large
+            .iter()
+            .take(64)
+            .map(|file| file.info.size / GROUP_BYTES as u64)
+            .sum();
+        begun.saturating_add(waiting)
+    }
+}

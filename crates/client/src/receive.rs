@@ -1,0 +1,262 @@
+//! What disk jobs do with the groups and hashes of large files.
+
+use std::sync::Arc;
+
+use packhorse_protocol::content::{GroupHash, GroupRange};
+use packhorse_protocol::entry::{Refusal, Version};
+use packhorse_protocol::message::Done;
+use packhorse_protocol::session::Group;
+use packhorse_storage::destination::{Existing, LargeFile};
+
+use crate::compare::Comparison;
+use crate::large::{LargeDownload, Progress, Verdict};
+use crate::place::Site;
+use crate::plan::{Reader, Wanted};
+use crate::report::{Failure, Totals};
+
+impl Site {
+    /// Begins a file that is fetched in groups, or compared with the one that is there.
+    pub(crate) fn begin(&self, wanted: Wanted) {
+        if !self.make(&wanted.directory) {
+            self.fail(&wanted.path, &Failure::NoDirectory);
+            return self.plan.handle_large_ended();
+        }
+        if wanted.compare {
+            return self.begin_comparison(wanted);
+        }
+        if let Some(target) = self.begin_target(&wanted) {
+            let file = Arc::new(LargeDownload::new(wanted, target));
+            let range = file.range();
+            self.plan.want_groups(Reader::Content(file), range);
+        }
+    }
+
+    fn begin_comparison(&self, wanted: Wanted) {
+        match self.destination.open_existing(&wanted.path) {
+            Ok(existing) => {
+                let range = GroupRange::whole(wanted.info.size);
+                let comparison = Arc::new(Comparison::new(wanted, existing));
+                if range.is_empty() {
+                    return self.handle_compared(&comparison);
+                }
+                self.plan.want_groups(Reader::Compare(comparison), range);
+            }
+            Err(error) => {
+                self.fail(&wanted.path, &error.into());
+                self.plan.handle_large_ended();
+            }
+        }
+    }
+
+    fn begin_target(&self, wanted: &Wanted) -> Option<LargeFile> {
+        match self.destination.begin_large(&wanted.path, &wanted.info) {
+            Ok(target) => Some(target),
+            Err(error) => {
+                self.fail(&wanted.path, &error.into());
+                self.plan.handle_large_ended();
+                None
+            }
+        }
+    }
+
+    /// A group has come: checks it and writes it.
+    pub(crate) fn handle_group(&self, file: &Arc<LargeDownload>, group: &Group) {
+        if file.is_given_up() {
+            return;
+        }
+        if !file.is_version(group.version) {
+            return self.begin_anew(file);
+        }
+        if !file.is_intact(group.index, group.bytes(), group.hash()) {
+            Totals::add(&self.totals.damaged, 1);
+            if file.handle_damaged() {
+                return self.plan.want_group_again(file, group.index);
+            }
+            return self.give_up(file, &Failure::Damaged);
+        }
+        match file.with_target(|target| target.write_group(group.index, group.bytes())) {
+            None => {}
+            Some(Err(error)) => self.give_up(file, &error.into()),
+            Some(Ok(())) => {
+                Totals::add(&self.totals.bytes_fetched, group.bytes().len() as u64);
+                let progress = file.handle_group(group.index, group.hash());
+                self.handle_progress(file, progress);
+            }
+        }
+    }
+
+    /// Groups are holes; the file that is written was one from the beginning.
+    pub(crate) fn handle_hole(
+        &self,
+        file: &Arc<LargeDownload>,
+        range: GroupRange,
+        version: Version,
+    ) {
+        if !file.is_version(version) {
+            return self.begin_anew(file);
+        }
+        let progress = file.handle_hole(range);
+        self.handle_progress(file, progress);
+    }
+
+    /// Hashes have come, for a file that is compared or checked once more.
+    pub(crate) fn handle_hashes(&self, reader: &Reader, range: GroupRange, hashes: &[GroupHash]) {
+        match reader {
+            Reader::Content(_) => {}
+            Reader::Compare(comparison) => match comparison.handle_hashes(range, hashes) {
+                Ok(true) => self.handle_compared(comparison),
+                Ok(false) => {}
+                Err(error) => {
+                    if comparison.give_up() {
+                        self.fail(&comparison.wanted.path, &error.into());
+                        self.plan.handle_large_ended();
+                    }
+                }
+            },
+            Reader::Recheck(file) => {
+                for (group, &hash) in range.iter().zip(hashes) {
+                    if file.hash_of(group) != hash {
+                        return self.begin_anew(file);
+                    }
+                }
+                if file.handle_rechecked(range.count()) {
+                    self.plan.want_confirmation(file);
+                }
+            }
+        }
+    }
+
+    /// A `Read` was answered to its end.
+    pub(crate) fn handle_read(&self, reader: &Reader, done: &Done) {
+        if let Reader::Content(file) = reader {
+            let progress = file.end_read(done.settled);
+            self.handle_progress(file, progress);
+        }
+        if done.version != reader.wanted().info.version {
+            self.handle_read_refused(reader, Refusal::Changed);
+        }
+    }
+
+    /// A `Read` was refused.
+    pub(crate) fn handle_read_refused(&self, reader: &Reader, refusal: Refusal) {
+        match reader {
+            Reader::Content(file) | Reader::Recheck(file) => match refusal {
+                Refusal::Changed => self.begin_anew(file),
+                refusal => self.give_up(file, &Failure::Refused(refusal)),
+            },
+            Reader::Compare(comparison) => {
+                if comparison.give_up() {
+                    self.plan.handle_large_ended();
+                    self.handle_refused(comparison.wanted.clone(), refusal);
+                }
+            }
+        }
+    }
+
+    /// The state of a file whose groups are all there has come: it gets its name, or not.
+    pub(crate) fn handle_confirmation(&self, file: &Arc<LargeDownload>, done: &Done) {
+        match file.judge(done.version) {
+            Verdict::Changed => self.begin_anew(file),
+            Verdict::Unsure => {
+                file.begin_recheck();
+                self.plan
+                    .want_groups(Reader::Recheck(Arc::clone(file)), file.range());
+            }
+            Verdict::Confirmed => self.finish(file),
+        }
+    }
+
+    fn finish(&self, file: &Arc<LargeDownload>) {
+        let hash =
+            (self.settings.expect.is_some() || !file.has_holes()).then(|| file.content_hash());
+        if let Some(hash) = hash
+            && !self.is_expected(&file.wanted.path, hash)
+        {
+            file.give_up();
+            return self.plan.handle_large_ended();
+        }
+        let Some(target) = file.take_target() else {
+            return;
+        };
+        match target.finish() {
+            Ok(placed) => self.handle_fetched(&file.wanted, &placed, hash),
+            Err(error) => self.fail(&file.wanted.path, &error.into()),
+        }
+        file.give_up();
+        self.plan.handle_large_ended();
+    }
+
+    /// All groups of a file were compared with the one that is there.
+    fn handle_compared(&self, comparison: &Comparison) {
+        let wanted = comparison.wanted.clone();
+        if comparison.is_same() {
+            self.keep_same_content(&wanted);
+        } else if self.existing == Existing::Refuse {
+            self.fail(&wanted.path, &Failure::Exists);
+        } else if self.settings.dry_run {
+            self.report_wanted(&wanted);
+        } else if let Some(target) = self.begin_target(&wanted) {
+            return self.take_over(comparison, wanted, target);
+        } else {
+            return;
+        }
+        self.plan.handle_large_ended();
+    }
+
+    /// Writes the groups that were found alike, and asks for the others.
+    fn take_over(&self, comparison: &Comparison, wanted: Wanted, target: LargeFile) {
+        let file = Arc::new(LargeDownload::new(wanted, target));
+        let mut buffer = Vec::new();
+        let mut differing: Vec<GroupRange> = Vec::new();
+        for group in file.range().iter() {
+            let hash = comparison.equal_group(group);
+            // It is read a second time, and so checked a second time.
+            let copied = hash.is_some_and(|hash| {
+                comparison.existing.read_group(group, &mut buffer).is_ok()
+                    && file.is_intact(group, &buffer, hash)
+                    && file
+                        .with_target(|target| target.write_group(group, &buffer))
+                        .is_some_and(|r| r.is_ok())
+            });
+            if let (true, Some(hash)) = (copied, hash) {
+                file.handle_group(group, hash);
+                Totals::add(&self.totals.bytes_kept, buffer.len() as u64);
+                continue;
+            }
+            match differing.last_mut() {
+                Some(run) if run.end() == group.get() => {
+                    *run = GroupRange::new(run.start(), group.get() + 1).unwrap_or(*run);
+                }
+                _ => differing.extend(GroupRange::new(group.get(), group.get() + 1)),
+            }
+        }
+        if differing.is_empty() {
+            self.plan.want_confirmation(&file);
+        }
+        for run in differing {
+            self.plan
+                .want_groups(Reader::Content(Arc::clone(&file)), run);
+        }
+    }
+
+    fn handle_progress(&self, file: &Arc<LargeDownload>, progress: Progress) {
+        if progress == Progress::Whole {
+            self.plan.want_confirmation(file);
+        }
+    }
+
+    /// A file is no longer the version that was being fetched.
+    fn begin_anew(&self, file: &LargeDownload) {
+        if file.give_up() {
+            self.plan.handle_large_ended();
+            self.handle_refused(file.wanted.clone(), Refusal::Changed);
+        }
+    }
+
+    fn give_up(&self, file: &LargeDownload, failure: &Failure) {
+        if file.give_up() {
+            self.fail(&file.wanted.path, failure);
+            self.plan.handle_large_ended();
+        }
+    }
+}

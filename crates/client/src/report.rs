@@ -1,0 +1,164 @@
+//! What happened to each entry, and to all of them together.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use packhorse_protocol::content::ContentHash;
+use packhorse_protocol::entry::Refusal;
+use packhorse_protocol::path::RelativePath;
+use packhorse_storage::destination::EntryError;
+use thiserror::Error;
+
+/// Hears of everything that happens to an entry; called from many threads.
+pub trait Observer: Send + Sync {
+    /// Takes note of `event`.
+    fn handle(&self, event: Event<'_>);
+}
+
+/// Something that happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A file is in place, its content fetched and verified.
+    Fetched {
+        /// Where it is in the destination.
+        path: &'a RelativePath,
+        /// Its size in bytes.
+        bytes: u64,
+        /// Its hash, where it is known without extra work.
+        hash: Option<ContentHash>,
+    },
+    /// A file was there already.
+    Kept {
+        /// Where it is in the destination.
+        path: &'a RelativePath,
+    },
+    /// A symbolic or hard link is in place.
+    Linked {
+        /// Where it is in the destination.
+        path: &'a RelativePath,
+    },
+    /// Would be fetched, if this were not a dry run.
+    Wanted {
+        /// Where it would be in the destination.
+        path: &'a RelativePath,
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// Is not fetched for what it is; not a failure.
+    Skipped {
+        /// Where it is, below the root of what was asked for; unchecked bytes.
+        path: &'a [u8],
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Did not arrive.
+    Failed {
+        /// Where it is or would be; unchecked bytes.
+        path: &'a [u8],
+        /// Why.
+        failure: &'a Failure,
+    },
+    /// The connection was lost and will be dialled again.
+    Lost {
+        /// Why.
+        why: &'a str,
+    },
+}
+
+/// Why an entry did not arrive.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// The server does not send it.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The destination does not take it.
+    #[error(transparent)]
+    Destination(#[from] EntryError),
+    /// It differs from what is there.
+    #[error("it exists here already and differs; --overwrite replaces it, --keep-both keeps both")]
+    Exists,
+    /// The directory around it could not be made.
+    #[error("its directory could not be made")]
+    NoDirectory,
+    /// The other name of the same file did not arrive.
+    #[error("it is another name of a file that did not arrive")]
+    NoOtherName,
+    /// What arrives does not match its hash, again and again.
+    #[error("what the server sends does not match its hash, also when asked again")]
+    Damaged,
+    /// Its content is not the one that was expected.
+    #[error("its hash is {found}, not {expected}")]
+    Unexpected {
+        /// What was expected.
+        expected: ContentHash,
+        /// What it is.
+        found: ContentHash,
+    },
+}
+
+impl Failure {
+    /// Whether its content could not be had as it should be: exit 5.
+    #[must_use]
+    pub fn is_integrity(&self) -> bool {
+        matches!(self, Self::Damaged | Self::Unexpected { .. })
+    }
+
+    /// Whether this machine's disk is to blame: exit 6.
+    #[must_use]
+    pub fn is_local_io(&self) -> bool {
+        matches!(self, Self::Destination(error) if error.is_local_io())
+    }
+}
+
+/// What was done so far; read while it is being done.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// Files that the listing has named.
+    pub files_seen: AtomicU64,
+    /// Bytes of files that the listing has named.
+    pub bytes_seen: AtomicU64,
+    /// The listing is complete, so that what was seen is all.
+    pub listing_ended: AtomicBool,
+    /// Files fetched.
+    pub files_fetched: AtomicU64,
+    /// Bytes of content fetched, verified and written.
+    pub bytes_fetched: AtomicU64,
+    /// Files that were there already.
+    pub files_kept: AtomicU64,
+    /// Bytes that were there already, in files or in groups.
+    pub bytes_kept: AtomicU64,
+    /// Links made or there already.
+    pub links: AtomicU64,
+    /// Directories.
+    pub directories: AtomicU64,
+    /// Entries left out for what they are.
+    pub skipped: AtomicU64,
+    /// Entries that did not arrive.
+    pub failed: AtomicU64,
+    /// Groups and files whose content came damaged and was asked for again.
+    pub damaged: AtomicU64,
+    /// Connections open now.
+    pub connections: AtomicU64,
+    /// At least one failure was one of integrity.
+    pub integrity_failed: AtomicBool,
+    /// At least one failure was one of this machine's disk.
+    pub local_io_failed: AtomicBool,
+}
+
+impl Totals {
+    /// Adds to a count.
+    pub(crate) fn add(count: &AtomicU64, amount: u64) {
+        count.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    /// Takes note of a failure.
+    pub(crate) fn handle_failure(&self, failure: &Failure) {
+        Self::add(&self.failed, 1);
+        if failure.is_integrity() {
+            self.integrity_failed.store(true, Ordering::Relaxed);
+        }
+        if failure.is_local_io() {
+            self.local_io_failed.store(true, Ordering::Relaxed);
+        }
+    }
+}
