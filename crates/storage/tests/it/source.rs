@@ -232,7 +232,7 @@ fn what_is_swapped_at_any_call_shows_nothing_outside() {
             (FOLLOW, "a/file"),
         ] {
             for at_call in 0..24 {
-                let tree = Arc::new(Tree::new());
+                let tree = Arc::new(Tree::in_memory());
                 tree.file("a/file", "inner")
                     .file("../outside/a/file", "secret");
                 let (to_swap, calls) = (Arc::clone(&tree), Mutex::new(0));

@@ -46,7 +46,20 @@ pub(crate) struct Tree {
 
 impl Tree {
     pub(crate) fn new() -> Self {
-        let base = tempfile::tempdir().unwrap();
+        Self::beneath(tempfile::tempdir().unwrap())
+    }
+
+    /// A tree in memory if this machine has room for one there: a test that makes thousands waits
+    /// for the disk otherwise.
+    pub(crate) fn in_memory() -> Self {
+        Self::beneath(
+            tempfile::tempdir_in("/dev/shm")
+                .or_else(|_| tempfile::tempdir())
+                .unwrap(),
+        )
+    }
+
+    fn beneath(base: TempDir) -> Self {
         fs::create_dir(base.path().join("root")).unwrap();
         Self { base }
     }

@@ -164,7 +164,7 @@ impl Model<'_> {
 }
 
 fn check(plants: &[(Vec<u8>, Plant)], options: EntryOptions) {
-    let tree = Tree::new();
+    let tree = Tree::in_memory();
     grow(&tree, plants);
     let root = tree.at("").canonicalize().unwrap();
     let mut model = Model {
@@ -196,7 +196,7 @@ fn check(plants: &[(Vec<u8>, Plant)], options: EntryOptions) {
 
 /// Both ways to resolve a path come to the same object or the same error.
 fn check_methods(plants: &[(Vec<u8>, Plant)], asked: &[Vec<u8>]) {
-    let tree = Tree::new();
+    let tree = Tree::in_memory();
     grow(&tree, plants);
     let [at_once, in_steps] = METHODS.map(|method| tree.root(Disk::new(), method));
     for asked in plants.iter().map(|(at, _)| at).chain(asked) {
