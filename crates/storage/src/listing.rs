@@ -139,3 +139,44 @@ impl Listing {
         (KINDS[usize::from(record[1])], &record[2..2 + length])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Some file systems hold names of up to 765 bytes, which no test can make on the others.
+    #[test]
+    fn names_are_sorted_and_what_is_none_is_kept_apart() {
+        let long = [b'x'; 256];
+        let mut listing = Listing::default();
+        for (bytes, kind) in [
+            (&b"."[..], Kind::Directory),
+            (b"..", Kind::Directory),
+            (b"b", Kind::File),
+            (b"d", Kind::Directory),
+            (PARTIAL_DIRECTORY, Kind::Directory),
+            (&long, Kind::File),
+            (&long[..255], Kind::Unknown),
+            (b"c", Kind::Directory),
+            (b"a", Kind::Symlink),
+        ] {
+            listing.add(bytes, kind).unwrap();
+        }
+        let others = listing.sort_directories_last(|_, kind| kind == Kind::Directory);
+        assert_eq!((others, listing.len()), (3, 5));
+        let told: Vec<_> = listing
+            .iter()
+            .map(|(name, kind)| (name.as_bytes().to_vec(), kind))
+            .collect();
+        let expected = [
+            (&b"a"[..], Kind::Symlink),
+            (b"b", Kind::File),
+            (&long[..255], Kind::Unknown),
+            (b"c", Kind::Directory),
+            (b"d", Kind::Directory),
+        ];
+        assert_eq!(told, expected.map(|(bytes, kind)| (bytes.to_vec(), kind)));
+        assert_eq!(listing.unusable(), [long.to_vec()]);
+        assert!(listing.has_partial());
+    }
+}
