@@ -16,6 +16,9 @@ use tokio::time::timeout;
 /// A server says nothing for this long while it owes an answer: the connection is taken for lost.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// A server does not greet for this long.
+const GREETING_SILENCE: Duration = Duration::from_secs(10);
+
 /// How to reach one server, and with what right.
 pub struct Connector<D> {
     dial: D,
@@ -159,8 +162,13 @@ impl<S: Stream> Conversation<S> {
     /// The next answer. What was read is kept when the call is dropped.
     pub(crate) async fn answer(&mut self) -> Result<Answer, ConnectError> {
         loop {
-            let next = timeout(SILENCE, self.frames.next(self.session.body_bytes_max()));
-            let frame = next.await.map_err(|_| ConnectError::Silent(SILENCE))??;
+            let limit = if self.greeted {
+                SILENCE
+            } else {
+                GREETING_SILENCE
+            };
+            let next = timeout(limit, self.frames.next(self.session.body_bytes_max()));
+            let frame = next.await.map_err(|_| ConnectError::Silent(limit))??;
             let (kind, body) = frame.ok_or(ConnectError::Closed)?;
             if self.greeted {
                 return Ok(self.session.handle_frame(kind, body)?);

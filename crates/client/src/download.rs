@@ -1,5 +1,6 @@
 //! Fetches a file or a tree into a directory.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,7 +21,7 @@ use packhorse_transport::throttle::Throttle;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::connect::{ConnectError, Connector, Conversation};
 use crate::drive::{Crew, Driver, MEMORY_KIB, tree_request};
@@ -32,6 +33,8 @@ use crate::settings::DownloadSettings;
 /// The first wait before a lost connection is dialled again; it doubles up to the longest.
 const BACKOFF: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// How long to wait at the end for further connections to be closed in good order.
+const FAREWELL_TIME: Duration = Duration::from_secs(2);
 /// Further connections that may fail before no more are tried.
 const FURTHER_FAILURES_MAX: usize = 3;
 
@@ -63,6 +66,9 @@ pub enum DownloadError {
     /// The server does not send what was asked for at all.
     #[error("{0}")]
     Refused(Refusal),
+    /// A name or a hash was given for a single file, and this is a directory.
+    #[error("it is a directory: a name or a hash can only be given for a single file")]
+    NotFile,
     /// The destination cannot be used.
     #[error(transparent)]
     Destination(#[from] DestinationError),
@@ -91,6 +97,9 @@ impl Download {
             Answer::Failed(refusal) => return Err(DownloadError::Refused(refusal)),
             Answer::Page(page) if self.settings.directory_only && !page.is_directory() => {
                 return Err(DownloadError::Refused(Refusal::NotDirectory));
+            }
+            Answer::Page(page) if self.settings.is_for_file() && page.is_directory() => {
+                return Err(DownloadError::NotFile);
             }
             first => first,
         };
@@ -143,14 +152,16 @@ impl<D: Dial> Running<D> {
         plan.begin_with_page(0);
         let mut driver = Driver::new(&self.crew, 0, conversation, Some(Task::Page));
         driver.handle_answer(first).await?;
-        let driver = {
-            let mut further = std::pin::pin!(self.open_further());
-            let mut main = std::pin::pin!(self.keep_on(driver));
-            tokio::select! {
-                done = &mut main => done?,
-                never = &mut further => match never {},
-            }
+        let mut further = JoinSet::new();
+        let driver = tokio::select! {
+            done = self.keep_on(driver) => done?,
+            never = self.open_further(&mut further) => match never {},
         };
+        // They have nothing left to do but to say so to the server.
+        let _ = timeout(FAREWELL_TIME, async {
+            while further.join_next().await.is_some() {}
+        })
+        .await;
         self.finish().await?;
         let totals = &self.crew.site.totals;
         let completion = Completion {
@@ -210,10 +221,9 @@ impl<D: Dial> Running<D> {
     }
 
     /// Opens further connections while there is work for them; never returns.
-    async fn open_further(&self) -> std::convert::Infallible {
+    async fn open_further(&self, tasks: &mut JoinSet<Result<(), ConnectError>>) -> Infallible {
         let plan = &self.crew.site.plan;
         let mut changes = plan.changes();
-        let mut tasks = JoinSet::new();
         let mut failures = 0;
         loop {
             if failures < FURTHER_FAILURES_MAX && plan.has_work_for_more(tasks.len() + 1) {

@@ -288,6 +288,11 @@ impl Plan {
         self.change(|state| state.stopped = true);
     }
 
+    /// Whether it was stopped before everything was done.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.lock().stopped
+    }
+
     /// Whether there is enough to do for one more connection beside `open` others.
     pub(crate) fn has_work_for_more(&self, open: usize) -> bool {
         let state = self.lock();

@@ -35,6 +35,13 @@ pub struct DownloadSettings {
     pub dry_run: bool,
 }
 
+impl DownloadSettings {
+    /// Whether they only make sense for a single file.
+    pub(crate) fn is_for_file(&self) -> bool {
+        self.name.is_some() || self.expect.is_some()
+    }
+}
+
 impl Default for DownloadSettings {
     fn default() -> Self {
         Self {
