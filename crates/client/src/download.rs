@@ -243,6 +243,9 @@ impl<D: Dial> Running<D> {
     /// Does what can only be done once all files are in place.
     async fn finish(&self) -> Result<(), DownloadError> {
         let site = Arc::clone(&self.crew.site);
+        if site.plan.is_stopped() {
+            return Err(DownloadError::Worker);
+        }
         self.crew
             .workers
             .run(move || site.finish_all())
