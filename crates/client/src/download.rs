@@ -89,7 +89,11 @@ impl Download {
         let filter = Filter::new(&self.settings.patterns)?;
         let base = Site::base(&self.settings);
         let place = self.settings.name.clone().map_or(base, Into::into);
-        let in_line = is_vacant(&self.disk, &self.destination, &place) && !self.settings.checksum;
+        let is_vacant = is_vacant(&self.disk, &self.destination, &place);
+        if self.settings.dry_run && is_vacant {
+            return self.report_all(connector, &filter).await;
+        }
+        let in_line = is_vacant && !self.settings.checksum;
         let mut conversation = connector
             .connect(&tree_request(&self.settings, in_line, None))
             .await?;
@@ -108,7 +112,9 @@ impl Download {
         let rate_limit = self.settings.rate_limit;
         let opened = self.workers.run({
             let (disk, path) = (self.disk.clone(), self.destination.clone());
-            let job = JobName::new(pin.as_bytes(), self.settings.path.as_bytes());
+            // A dry run must not take the place of a download that was interrupted.
+            let server: &[u8] = if self.settings.dry_run { b"dry run" } else { pin.as_bytes() };
+            let job = JobName::new(server, self.settings.path.as_bytes());
             move || Destination::open(disk, &path, &job, self.options)
         });
         let destination = opened.await.map_err(|_| DownloadError::Worker)??;

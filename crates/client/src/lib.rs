@@ -10,6 +10,7 @@ pub mod connect;
 mod directory;
 pub mod download;
 mod drive;
+mod dry_run;
 mod group_table;
 mod large;
 mod links;

@@ -17,12 +17,12 @@ use crate::report::{Failure, Totals};
 impl Site {
     /// Begins a file that is fetched in groups, or compared with the one that is there.
     pub(crate) fn begin(&self, wanted: Wanted) {
+        if wanted.compare {
+            return self.begin_comparison(wanted);
+        }
         if !self.make(&wanted.directory) {
             self.fail(&wanted.path, &Failure::NoDirectory);
             return self.plan.handle_large_ended();
-        }
-        if wanted.compare {
-            return self.begin_comparison(wanted);
         }
         if let Some(target) = self.begin_target(&wanted) {
             let file = Arc::new(LargeDownload::new(wanted, target));
