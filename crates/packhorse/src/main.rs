@@ -1,3 +1,77 @@
 //! The `packhorse` command.
+//!
+//! Flags are parsed into raw options, resolved with the environment into settings, and only then a
+//! command runs.
 
-fn main() {}
+mod address;
+mod byte_count;
+mod cat;
+mod demo;
+mod environment;
+mod events;
+mod exit;
+mod fetch;
+mod flags;
+mod get;
+mod hosts;
+mod listen_place;
+mod local_addresses;
+mod log;
+mod ls;
+mod output;
+mod progress;
+mod rate;
+mod secret_file;
+mod serve;
+mod settings;
+mod shell;
+mod state;
+mod time_span;
+mod trust;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::environment::Environment;
+use crate::exit::{Exit, Outcome};
+use crate::flags::Flags;
+use crate::settings::Settings;
+
+fn main() -> ExitCode {
+    let outcome = match Flags::try_parse() {
+        Ok(flags) => run(flags),
+        Err(error) => return handle_unusable(&error).into(),
+    };
+    let exit = outcome.unwrap_or_else(|failure| {
+        output::say(format_args!("packhorse: {:#}", failure.error));
+        failure.exit
+    });
+    exit.into()
+}
+
+fn run(flags: Flags) -> Outcome {
+    match Settings::resolve(flags, &Environment::of_process())? {
+        Settings::Serve(settings) => serve::run(settings),
+        Settings::Get(settings) => get::run(*settings),
+        Settings::Ls(settings) => ls::run(settings),
+        Settings::Shell(settings) => shell::run(settings),
+        Settings::Demo(flags) => demo::run(&flags),
+    }
+}
+
+/// Prints help that was asked for, or says what is wrong with the flags.
+fn handle_unusable(error: &clap::Error) -> Exit {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        let _ = error.print();
+        return Exit::Done;
+    }
+    // It quotes what was typed, which may be an address with its key.
+    let text = error.render().to_string();
+    output::say(output::without_secrets(text.trim_end()));
+    Exit::Usage
+}

@@ -1,0 +1,91 @@
+//! How much, for a person: `1.24 GB`, `0:18`.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Prints a number of bytes with three digits and a decimal unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ByteCount(pub(crate) u64);
+
+impl fmt::Display for ByteCount {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+
+        if self.0 < 1000 {
+            return write!(out, "{} B", self.0);
+        }
+        let mut amount = self.0 as f64;
+        let mut unit = 0;
+        // From 999.5 on, three digits would be written as 1000.
+        while amount >= 999.5 {
+            amount /= 1000.0;
+            unit += 1;
+        }
+        let decimals = match amount {
+            amount if amount < 9.995 => 2,
+            amount if amount < 99.95 => 1,
+            _ => 0,
+        };
+        write!(out, "{amount:.decimals$} {}", UNITS[unit])
+    }
+}
+
+/// Prints a length of time as a clock does, to the second: `0:18`, `1:02:03`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Clock(pub(crate) Duration);
+
+impl fmt::Display for Clock {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        if hours > 0 {
+            write!(out, "{hours}:{minutes:02}:{seconds:02}")
+        } else {
+            write!(out, "{minutes}:{seconds:02}")
+        }
+    }
+}
+
+/// Prints `1 file`, `2 files`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counted(pub(crate) u64, pub(crate) &'static str);
+
+impl fmt::Display for Counted {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ending = if self.0 == 1 { "" } else { "s" };
+        write!(out, "{} {}{ending}", self.0, self.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_have_three_digits() {
+        let cases = [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.00 kB"),
+            (9_994, "9.99 kB"),
+            (9_996, "10.0 kB"),
+            (99_960, "100 kB"),
+            (999_499, "999 kB"),
+            (999_500, "1.00 MB"),
+            (1_240_000_000, "1.24 GB"),
+            (u64::MAX, "18.4 EB"),
+        ];
+        for (bytes, text) in cases {
+            assert_eq!(ByteCount(bytes).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn clocks_and_counts() {
+        for (seconds, text) in [(0, "0:00"), (78, "1:18"), (3723, "1:02:03")] {
+            assert_eq!(Clock(Duration::from_secs(seconds)).to_string(), text);
+        }
+        assert_eq!(Counted(1, "file").to_string(), "1 file");
+        assert_eq!(Counted(0, "file").to_string(), "0 files");
+    }
+}

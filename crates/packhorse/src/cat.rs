@@ -1,0 +1,256 @@
+//! A single file to standard output.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use packhorse_client::cat::{CatError, cat};
+use packhorse_protocol::address::Address;
+use packhorse_protocol::content::ContentHash;
+use packhorse_protocol::entry::Refusal;
+use packhorse_protocol::escape::Escaped;
+use packhorse_protocol::path::RelativePath;
+use packhorse_transport::throttle::Throttle;
+use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+use tokio::runtime::Handle;
+
+use crate::events::{EventLog, PathText, Record};
+use crate::exit::{CommandError, Exit, OrExit, Outcome, output_ended};
+use crate::progress::SoFar;
+use crate::rate::Rate;
+use crate::trust::{self, Server, TrustSettings};
+
+/// What is verified and not written yet.
+const PIPE_BYTES: usize = 1 << 20;
+
+/// What is written at once.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// How a file is fetched to standard output.
+pub(crate) struct CatSettings<'a> {
+    /// The file.
+    pub(crate) address: &'a Address,
+    /// Who the server must be.
+    pub(crate) trust: &'a TrustSettings,
+    /// The hash that it must have.
+    pub(crate) expect: Option<ContentHash>,
+    /// How fast it may come.
+    pub(crate) rate_limit: Option<Rate>,
+}
+
+/// Writes the file out, and tells the report about it.
+pub(crate) async fn run(settings: CatSettings<'_>, events: &EventLog) -> Outcome {
+    let start = Instant::now();
+    let shown = settings.address.to_string();
+    events.write(&Record::Begin {
+        address: shown.clone(),
+    });
+    let path = &settings.address.path;
+    let mut so_far = SoFar::default();
+    let ended = match fetch(&settings).await {
+        Ok(Some((bytes, hash))) => {
+            so_far.files_fetched = 1;
+            so_far.bytes_fetched = bytes;
+            events.write(&Record::Fetched {
+                path: PathText::new(path.as_bytes()),
+                bytes,
+                blake3: Some(hash.to_string()),
+            });
+            Ok(Exit::Done)
+        }
+        Ok(None) => Ok(Exit::Done),
+        Err(failure) => {
+            so_far.failed = 1;
+            Err(failure.about(&shown))
+        }
+    };
+    let (exit, why) = match &ended {
+        Ok(exit) => (*exit, None),
+        Err(failure) => (failure.exit, Some(format!("{:#}", failure.error))),
+    };
+    events.write(&Record::End {
+        address: shown,
+        exit: exit.code(),
+        why,
+    });
+    events.write(&Record::summary(
+        so_far,
+        start.elapsed().as_secs_f64(),
+        exit,
+    ));
+    match (events.close(), ended) {
+        (Err(failure), Ok(_)) => Err(failure),
+        (_, ended) => ended,
+    }
+}
+
+/// Writes the file at `path` out for a person: on a terminal, nothing in it can steer that.
+///
+/// # Errors
+/// It does not come, or not whole.
+pub(crate) async fn show(server: &Server, path: &RelativePath) -> Result<(), CommandError> {
+    let output = Output {
+        is_terminal: io::stdout().is_terminal(),
+        throttle: None,
+    };
+    copy(server, path, None, output).await.map(|_| ())
+}
+
+/// How many bytes came, and their hash; `None` if nobody wanted to read to the end.
+async fn fetch(settings: &CatSettings<'_>) -> Result<Option<(u64, ContentHash)>, CommandError> {
+    let address = settings.address;
+    let mut server = trust::meet(address, settings.trust).await?;
+    let is_directory = address.directory_only || address.path.is_root();
+    if is_directory {
+        let message = format!(
+            "{}; only a single file can be written out",
+            Refusal::IsDirectory
+        );
+        return Err(CommandError::new(Exit::SomeFailed, message));
+    }
+    let rate_limit = settings.rate_limit.map(Rate::bytes_per_second);
+    let output = Output {
+        is_terminal: false,
+        throttle: rate_limit.map(Throttle::new),
+    };
+    let copied = copy(&server, &address.path, settings.expect, output).await?;
+    server.handle_success()?;
+    Ok(copied)
+}
+
+async fn copy(
+    server: &Server,
+    path: &RelativePath,
+    expect: Option<ContentHash>,
+    output: Output,
+) -> Result<Option<(u64, ContentHash)>, CommandError> {
+    let (pipe, verified) = duplex(PIPE_BYTES);
+    let written = std::sync::Arc::new(AtomicU64::new(0));
+    let count = std::sync::Arc::clone(&written);
+    let handle = Handle::current();
+    // A thread of its own: whoever reads what we write may be slow.
+    let writer = thread::Builder::new()
+        .name("output".into())
+        .spawn(move || handle.block_on(output.write_all(verified, &count)))
+        .or_exit(Exit::LocalIo, || "cannot start a thread")?;
+    let fetched = cat(&server.connector, path, expect, pipe).await;
+    let ended = writer.join().expect("writing does not panic");
+    if let Err(error) = ended {
+        return output_ended(error).map(|_| None);
+    }
+    match fetched {
+        Ok((_, hash)) => Ok(Some((written.load(Ordering::Relaxed), hash))),
+        Err(error) => Err(explain(&error, server)),
+    }
+}
+
+fn explain(error: &CatError, server: &Server) -> CommandError {
+    let exit = match error {
+        CatError::Connect(error) => return server.explain(error),
+        CatError::Refused(_) => Exit::SomeFailed,
+        CatError::Damaged | CatError::Unexpected { .. } => Exit::Integrity,
+        CatError::Output(_) => Exit::LocalIo,
+    };
+    CommandError::new(exit, error)
+}
+
+/// Standard output, and how it is to be written.
+struct Output {
+    /// A person reads along.
+    is_terminal: bool,
+    throttle: Option<Throttle>,
+}
+
+impl Output {
+    async fn write_all(self, mut verified: DuplexStream, count: &AtomicU64) -> io::Result<()> {
+        let mut buffer = vec![0; CHUNK_BYTES];
+        let mut tail = Vec::new();
+        let chunk_bytes = match &self.throttle {
+            Some(_) => Throttle::CHUNK_BYTES,
+            None => CHUNK_BYTES,
+        };
+        loop {
+            let length = verified.read(&mut buffer[..chunk_bytes]).await?;
+            let chunk = &buffer[..length];
+            if let Some(throttle) = &self.throttle {
+                throttle.pass(length).await;
+            }
+            let mut out = io::stdout().lock();
+            if self.is_terminal {
+                tail.extend_from_slice(chunk);
+                let whole = if length == 0 {
+                    tail.len()
+                } else {
+                    whole_characters(&tail)
+                };
+                out.write_all(harmless(&tail[..whole]).as_bytes())?;
+                tail.drain(..whole);
+            } else {
+                out.write_all(chunk)?;
+            }
+            if length == 0 {
+                return out.flush();
+            }
+            count.fetch_add(length as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// How much of `bytes` to show before more has come: all but a character whose rest is missing.
+fn whole_characters(bytes: &[u8]) -> usize {
+    match bytes.utf8_chunks().last() {
+        // What is cut short stands at the very end and could still become a character.
+        Some(chunk)
+            if std::str::from_utf8(chunk.invalid()).is_err_and(|e| e.error_len().is_none()) =>
+        {
+            bytes.len() - chunk.invalid().len()
+        }
+        _ => bytes.len(),
+    }
+}
+
+/// Text for a terminal: lines, tabs and backslashes as they are, all else escaped that is not plain.
+fn harmless(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for part in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\t' | b'\\')) {
+        let (plain, end) = match part.split_last() {
+            Some((&end @ (b'\n' | b'\t' | b'\\'), plain)) => (plain, Some(char::from(end))),
+            _ => (part, None),
+        };
+        match (plain, end) {
+            ([line @ .., b'\r'], Some('\n')) => text.push_str(&format!("{}\r", Escaped(line))),
+            _ => text.push_str(&Escaped(plain).to_string()),
+        }
+        text.extend(end);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_is_not_shown() {
+        let cases: [(&[u8], &str); 4] = [
+            (b"a\tb\\c\n\nd", "a\tb\\c\n\nd"),
+            (b"\x1b[31mred\r\n\r", "\\u{1b}[31mred\r\n\\r"),
+            (b"\xff\xc3", "\\xff\\xc3"),
+            ("\u{e9}\u{202e}".as_bytes(), "\u{e9}\\u{202e}"),
+        ];
+        for (bytes, text) in cases {
+            assert_eq!(harmless(bytes), text);
+        }
+    }
+
+    #[test]
+    fn a_character_is_not_cut() {
+        let text = "a\u{20ac}".as_bytes();
+        for (end, whole) in [(1, 1), (2, 1), (3, 1), (4, 4)] {
+            assert_eq!(whole_characters(&text[..end]), whole);
+        }
+        assert_eq!(whole_characters(b"a\xff"), 2);
+        assert_eq!(whole_characters(b""), 0);
+    }
+}

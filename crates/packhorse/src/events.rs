@@ -1,0 +1,244 @@
+//! What happens, as lines of JSON: for `--json` and `--report`.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use packhorse_protocol::escape::Escaped;
+use serde::Serialize;
+
+use crate::exit::{CommandError, Exit, OrExit};
+use crate::output::print;
+use crate::progress::SoFar;
+
+/// A path in a line of JSON.
+#[derive(Debug, Serialize)]
+pub(crate) struct PathText {
+    /// For a person: escaped, so that it is safe to print.
+    path: String,
+    /// Its bytes in hexadecimal, where the text is not the path itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_hex: Option<String>,
+}
+
+impl PathText {
+    /// The path that `bytes` are.
+    #[must_use]
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        let path = Escaped(bytes).to_string();
+        let path_hex = (path.as_bytes() != bytes).then(|| hexadecimal(bytes));
+        Self { path, path_hex }
+    }
+}
+
+/// `bytes` in hexadecimal.
+#[must_use]
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// One line.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Record {
+    /// An address is turned to.
+    Begin { address: String },
+    /// A file has arrived.
+    Fetched {
+        #[serde(flatten)]
+        path: PathText,
+        bytes: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        blake3: Option<String>,
+    },
+    /// A file was there already.
+    Kept {
+        #[serde(flatten)]
+        path: PathText,
+    },
+    /// A link is in place.
+    Linked {
+        #[serde(flatten)]
+        path: PathText,
+    },
+    /// A file would be fetched.
+    Wanted {
+        #[serde(flatten)]
+        path: PathText,
+        bytes: u64,
+    },
+    /// Left out for what it is.
+    Skipped {
+        #[serde(flatten)]
+        path: PathText,
+        why: String,
+    },
+    /// Did not arrive.
+    Failed {
+        #[serde(flatten)]
+        path: PathText,
+        why: String,
+    },
+    /// A connection was lost and is dialled again.
+    Lost { why: String },
+    /// What an address came to.
+    End {
+        address: String,
+        exit: u8,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// What all came to; the last line.
+    Summary {
+        files_fetched: u64,
+        bytes_fetched: u64,
+        files_kept: u64,
+        bytes_kept: u64,
+        links: u64,
+        skipped: u64,
+        failed: u64,
+        damaged: u64,
+        seconds: f64,
+        exit: u8,
+    },
+}
+
+impl Record {
+    /// The last line, for what was done in `seconds`.
+    #[must_use]
+    pub(crate) fn summary(so_far: SoFar, seconds: f64, exit: Exit) -> Self {
+        let SoFar {
+            files_seen: _,
+            bytes_seen: _,
+            listing_ended: _,
+            files_fetched,
+            bytes_fetched,
+            files_kept,
+            bytes_kept,
+            links,
+            skipped,
+            failed,
+            damaged,
+        } = so_far;
+        Self::Summary {
+            files_fetched,
+            bytes_fetched,
+            files_kept,
+            bytes_kept,
+            links,
+            skipped,
+            failed,
+            damaged,
+            seconds,
+            exit: exit.code(),
+        }
+    }
+}
+
+/// Where the lines go.
+#[derive(Debug)]
+pub(crate) struct EventLog {
+    json: bool,
+    report: Option<(PathBuf, Mutex<File>)>,
+    /// The first write that failed; nothing more is written there then.
+    failure: Mutex<Option<io::Error>>,
+}
+
+impl EventLog {
+    /// To standard output if `json`, and to the file `report` if there is one; that is emptied.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub(crate) fn open(json: bool, report: Option<&Path>) -> Result<Self, CommandError> {
+        let make = |path: &Path| {
+            let made = File::create(path);
+            let file = made.or_exit(Exit::LocalIo, || {
+                format!("cannot write the report {}", path.display())
+            })?;
+            Ok((path.to_owned(), Mutex::new(file)))
+        };
+        Ok(Self {
+            json,
+            report: report.map(make).transpose()?,
+            failure: Mutex::default(),
+        })
+    }
+
+    /// Whether anybody wants the lines.
+    #[must_use]
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.json || self.report.is_some()
+    }
+
+    /// Writes a line, at once.
+    pub(crate) fn write(&self, record: &Record) {
+        let line =
+            serde_json::to_string(record).expect("a record has no maps and no floats to fail");
+        if self.json {
+            // Whoever read them has seen enough; the files are still wanted.
+            let _ = print(&line);
+        }
+        if let Some((_, file)) = &self.report {
+            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            if failure.is_none() {
+                *failure = file.write_all(format!("{line}\n").as_bytes()).err();
+            }
+        }
+    }
+
+    /// Whether the report is complete.
+    ///
+    /// # Errors
+    /// The first write to it that failed.
+    pub(crate) fn close(&self) -> Result<(), CommandError> {
+        let failure = self
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match (failure, &self.report) {
+            (Some(error), Some((path, _))) => Err(error).or_exit(Exit::LocalIo, || {
+                format!("the report {} is not complete", path.display())
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_its_bytes_beside_it_where_the_text_is_not_enough() {
+        let json = |bytes: &[u8]| serde_json::to_string(&PathText::new(bytes)).unwrap();
+        assert_eq!(json("a/\u{e9}".as_bytes()), r#"{"path":"a/é"}"#);
+        assert_eq!(json(b"a\xff"), r#"{"path":"a\\xff","path_hex":"61ff"}"#);
+        assert_eq!(json(b"\x1b["), r#"{"path":"\\u{1b}[","path_hex":"1b5b"}"#);
+    }
+
+    #[test]
+    fn lines_name_their_event() {
+        let record = Record::Kept {
+            path: PathText::new(b"a"),
+        };
+        assert_eq!(
+            serde_json::to_string(&record).unwrap(),
+            r#"{"event":"kept","path":"a"}"#
+        );
+        let record = Record::summary(SoFar::default(), 0.5, Exit::SomeFailed);
+        let line = serde_json::to_string(&record).unwrap();
+        assert!(
+            line.starts_with(r#"{"event":"summary","files_fetched":0"#),
+            "{line}"
+        );
+        assert!(line.ends_with(r#""seconds":0.5,"exit":1}"#), "{line}");
+    }
+}

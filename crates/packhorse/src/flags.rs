@@ -1,0 +1,58 @@
+//! The flags as they are typed.
+
+mod demo;
+mod get;
+mod ls;
+mod serve;
+mod shell;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use self::demo::DemoFlags;
+pub(crate) use self::get::GetFlags;
+pub(crate) use self::ls::LsFlags;
+pub(crate) use self::serve::{LogFormat, ServeFlags};
+pub(crate) use self::shell::ShellFlags;
+
+const EXAMPLES: &str = "\
+Examples:
+  packhorse serve ~/photos              serve a directory; prints the address to paste
+  packhorse get ph://KEY@HOST:7225/     fetch all of it, into this directory
+  packhorse demo                        see all of that happen, with nothing set up
+
+An ADDRESS is ph://KEY@HOST:PORT/PATH. It holds the key, so keep it as you would a password: `-`
+reads it from standard input, and the variable PACKHORSE_ADDRESS serves where none is given.
+
+Exit codes: 0 all done, 1 some files failed, 2 usage, 3 no connection, 4 key or identity refused,
+5 integrity could not be reached, 6 input or output on this machine failed.";
+
+/// Moves files from one machine to others over TCP, every byte verified
+#[derive(Debug, Parser)]
+#[command(name = "packhorse", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(arg_required_else_help = true, subcommand_required = true)]
+pub(crate) struct Flags {
+    #[command(subcommand)]
+    pub(crate) command: CommandFlags,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CommandFlags {
+    Serve(ServeFlags),
+    Get(Box<GetFlags>),
+    Ls(LsFlags),
+    Shell(ShellFlags),
+    Demo(DemoFlags),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Flags::command().debug_assert();
+    }
+}

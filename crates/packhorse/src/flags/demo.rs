@@ -1,0 +1,13 @@
+//! The flags of `packhorse demo`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Serve a sample tree to several clients, kill one, resume it, and verify it all
+#[derive(Debug, Args)]
+pub(crate) struct DemoFlags {
+    /// Where to make a temporary directory for it [default: the system's place for such]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+}

@@ -1,0 +1,260 @@
+//! `packhorse get`
+
+mod observer;
+
+use std::fmt::Display;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use packhorse_client::settings::DownloadSettings;
+use packhorse_protocol::address::Address;
+use packhorse_storage::destination::DestinationOptions;
+use packhorse_storage::workers::DiskWorkers;
+
+use self::observer::GetObserver;
+use crate::byte_count::{ByteCount, Clock, Counted};
+use crate::cat::{self, CatSettings};
+use crate::events::{EventLog, Record};
+use crate::exit::{CommandError, Exit, Outcome};
+use crate::fetch::{Fetch, FetchEnd, client_runtime, client_workers};
+use crate::progress::{ProgressLine, SoFar};
+use crate::settings::{GetDestination, GetSettings};
+use crate::trust::{self, TrustSettings};
+
+/// Fetches what was asked for, one address after the other.
+pub(crate) fn run(settings: GetSettings) -> Outcome {
+    let GetSettings {
+        addresses,
+        trust,
+        destination,
+        json,
+        report,
+        quiet,
+    } = settings;
+    let runtime = client_runtime()?;
+    let events = EventLog::open(json, report.as_deref())?;
+    match destination {
+        GetDestination::Output { expect, rate_limit } => {
+            let [address] = addresses.as_slice() else {
+                return Err(CommandError::usage("`-o -` writes one file out"));
+            };
+            let settings = CatSettings {
+                address,
+                trust: &trust,
+                expect,
+                rate_limit,
+            };
+            runtime.block_on(cat::run(settings, &events))
+        }
+        GetDestination::Directory {
+            path,
+            options,
+            download,
+        } => {
+            let progress = Arc::new(ProgressLine::new(!quiet));
+            let print_wanted = download.dry_run && !json;
+            let get = Get {
+                trust: &trust,
+                destination: &path,
+                options,
+                download: &download,
+                workers: client_workers()?,
+                observer: Arc::new(GetObserver::new(
+                    events,
+                    Arc::clone(&progress),
+                    print_wanted,
+                )),
+                progress,
+                quiet,
+            };
+            runtime.block_on(get.run(&addresses))
+        }
+    }
+}
+
+/// A `get` into a directory.
+struct Get<'a> {
+    trust: &'a TrustSettings,
+    destination: &'a Path,
+    options: DestinationOptions,
+    download: &'a DownloadSettings,
+    workers: Arc<DiskWorkers>,
+    observer: Arc<GetObserver>,
+    progress: Arc<ProgressLine>,
+    quiet: bool,
+}
+
+impl Get<'_> {
+    async fn run(self, addresses: &[Address]) -> Outcome {
+        let start = Instant::now();
+        let mut exit = Exit::Done;
+        let mut all = SoFar::default();
+        let mut is_any_reached = false;
+        for address in addresses {
+            let events = self.observer.events();
+            let shown = address.to_string();
+            events.write(&Record::Begin {
+                address: shown.clone(),
+            });
+            let end = self.fetch(address).await;
+            if let Some(error) = &end.error {
+                self.progress
+                    .say(format_args!("packhorse: {shown}: {error:#}"));
+            }
+            events.write(&Record::End {
+                address: shown,
+                exit: end.exit.code(),
+                why: end.error.map(|error| format!("{error:#}")),
+            });
+            exit = exit.and(end.exit);
+            is_any_reached |= end.is_reached;
+            all = all.and(end.so_far);
+        }
+        self.observer.say_skipped(self.quiet);
+        let elapsed = start.elapsed();
+        if is_any_reached && !self.quiet {
+            let dry_run = self.download.dry_run;
+            self.progress.say(Summary {
+                all,
+                elapsed,
+                dry_run,
+                wanted: self.observer.wanted(),
+            });
+        }
+        let events = self.observer.events();
+        events.write(&Record::summary(all, elapsed.as_secs_f64(), exit));
+        if let Err(error) = events.close() {
+            self.progress
+                .say(format_args!("packhorse: {:#}", error.error));
+            exit = exit.and(error.exit);
+        }
+        Ok(exit)
+    }
+
+    async fn fetch(&self, address: &Address) -> FetchEnd {
+        let mut server = match trust::meet(address, self.trust).await {
+            Ok(server) => server,
+            Err(CommandError { exit, error }) => {
+                return FetchEnd {
+                    so_far: SoFar::default(),
+                    is_reached: false,
+                    exit,
+                    error: Some(error),
+                };
+            }
+        };
+        Fetch {
+            server: &mut server,
+            destination: self.destination,
+            options: self.options,
+            download: DownloadSettings {
+                path: address.path.clone(),
+                directory_only: address.directory_only,
+                ..self.download.clone()
+            },
+            workers: Arc::clone(&self.workers),
+            observer: Arc::clone(&self.observer) as _,
+            progress: &self.progress,
+        }
+        .run()
+        .await
+    }
+}
+
+/// The last line.
+struct Summary {
+    all: SoFar,
+    elapsed: Duration,
+    dry_run: bool,
+    /// Files and bytes that a dry run would have fetched.
+    wanted: (u64, u64),
+}
+
+impl Display for Summary {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let all = self.all;
+        if self.dry_run {
+            let (files, bytes) = self.wanted;
+            write!(
+                out,
+                "would fetch {}, {}",
+                Counted(files, "file"),
+                ByteCount(bytes)
+            )?;
+        } else {
+            let seconds = self.elapsed.as_secs_f64();
+            write!(out, "fetched {}", Counted(all.files_fetched, "file"))?;
+            if all.bytes_fetched > 0 {
+                write!(out, ", {}", ByteCount(all.bytes_fetched))?;
+            }
+            match self.elapsed.as_secs() {
+                0..60 => write!(out, " in {seconds:.1} s")?,
+                _ => write!(out, " in {}", Clock(self.elapsed))?,
+            }
+            if all.bytes_fetched > 0 {
+                let rate = all.bytes_fetched as f64 / seconds.max(1e-3);
+                write!(out, " ({}/s)", ByteCount(rate as u64))?;
+            }
+        }
+        let counts = [
+            (all.files_kept, "kept"),
+            (all.links, "linked"),
+            (all.skipped, "skipped"),
+            (all.failed, "failed"),
+        ];
+        for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
+            write!(out, ", {count} {what}")?;
+        }
+        if all.damaged > 0 {
+            write!(
+                out,
+                "; {} came damaged and was asked for again",
+                Counted(all.damaged, "part")
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_says_what_was_done() {
+        let all = SoFar {
+            files_fetched: 12,
+            bytes_fetched: 3_000_000,
+            files_kept: 3,
+            failed: 1,
+            ..SoFar::default()
+        };
+        let summary = |seconds, dry_run| {
+            let elapsed = Duration::from_secs_f64(seconds);
+            Summary {
+                all,
+                elapsed,
+                dry_run,
+                wanted: (1, 5),
+            }
+            .to_string()
+        };
+        let cases = [
+            (
+                1.5,
+                false,
+                "fetched 12 files, 3.00 MB in 1.5 s (2.00 MB/s), 3 kept, 1 failed",
+            ),
+            (
+                75.0,
+                false,
+                "fetched 12 files, 3.00 MB in 1:15 (40.0 kB/s), 3 kept, 1 failed",
+            ),
+            (1.5, true, "would fetch 1 file, 5 B, 3 kept, 1 failed"),
+        ];
+        for (seconds, dry_run, text) in cases {
+            assert_eq!(summary(seconds, dry_run), text);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Where a server is told to listen.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Result, bail};
+use packhorse_protocol::address::{DEFAULT_PORT, HostPort};
+
+/// A host to listen on, or all addresses, and a port; port 0 means any free one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ListenPlace {
+    /// `None` for all addresses of this machine.
+    pub(crate) host: Option<String>,
+    /// The TCP port.
+    pub(crate) port: u16,
+}
+
+impl Default for ListenPlace {
+    fn default() -> Self {
+        Self {
+            host: None,
+            port: DEFAULT_PORT,
+        }
+    }
+}
+
+impl FromStr for ListenPlace {
+    type Err = anyhow::Error;
+
+    /// Reads `HOST:PORT`, `[IPV6]:PORT`, a host alone or `:PORT`.
+    fn from_str(text: &str) -> Result<Self> {
+        // A port of 0 means nothing in an address, so the address's own reader does not take it.
+        let (place, is_any_port) = match text.strip_suffix(":0") {
+            Some(host) if !host.ends_with(':') && (host.ends_with(']') || !host.contains(':')) => {
+                (host, true)
+            }
+            _ => (text, false),
+        };
+        if place.is_empty() && is_any_port {
+            return Ok(Self {
+                host: None,
+                port: 0,
+            });
+        }
+        let (place, has_host) = match place.strip_prefix(':') {
+            Some(_) => (format!("all{place}"), false),
+            None => (place.to_owned(), true),
+        };
+        let Ok(HostPort { host, port }) = HostPort::parse(&place, Some(DEFAULT_PORT)) else {
+            bail!("a place to listen is HOST:PORT, as in 192.168.1.5:7225, [::1]:7225 or :7225");
+        };
+        Ok(Self {
+            host: has_host.then_some(host),
+            port: if is_any_port { 0 } else { port },
+        })
+    }
+}
+
+impl fmt::Display for ListenPlace {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Some(host) if host.contains(':') => write!(out, "[{host}]:{}", self.port),
+            Some(host) => write!(out, "{host}:{}", self.port),
+            None => write!(out, ":{}", self.port),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_read() {
+        let cases = [
+            ("127.0.0.1:0", Some((Some("127.0.0.1"), 0))),
+            ("127.0.0.1:7000", Some((Some("127.0.0.1"), 7000))),
+            ("host", Some((Some("host"), 7225))),
+            ("[::1]:0", Some((Some("::1"), 0))),
+            ("[::1]", Some((Some("::1"), 7225))),
+            ("[fe80::1%eth0]:5", Some((Some("fe80::1%eth0"), 5))),
+            (":7000", Some((None, 7000))),
+            (":0", Some((None, 0))),
+            ("::0", None),
+            ("a:5:0", None),
+            ("a:", None),
+            ("", None),
+            ("a:99999", None),
+            ("a b:1", None),
+        ];
+        for (text, expected) in cases {
+            let place = text.parse::<ListenPlace>().ok();
+            let found = place
+                .as_ref()
+                .map(|place| (place.host.as_deref(), place.port));
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+}

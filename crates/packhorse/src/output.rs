@@ -1,0 +1,71 @@
+//! Where words go: data to standard output, talk to standard error, each line in one write.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+/// Says something to the person; never with a secret in it. What a peer wrote must be escaped.
+pub(crate) fn say(line: impl Display) {
+    let text = format!("{line}\n");
+    // If nobody listens to the talk, the work goes on.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Writes a line of data.
+///
+/// # Errors
+/// The system's own; see [`output_ended`](crate::exit::output_ended).
+pub(crate) fn print(line: impl Display) -> io::Result<()> {
+    let text = format!("{line}\n");
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Replaces every key and token in `text`, which may quote what the user typed.
+#[must_use]
+pub(crate) fn without_secrets(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    loop {
+        let starts = [("ph://", true), ("key=", false)];
+        let first = starts
+            .iter()
+            .filter_map(|&(start, is_address)| Some((rest.find(start)? + start.len(), is_address)))
+            .min();
+        let Some((secret_at, is_address)) = first else {
+            clean.push_str(rest);
+            return clean;
+        };
+        let (before, behind) = rest.split_at(secret_at);
+        clean.push_str(before);
+        let length = behind
+            .find(|c: char| !c.is_ascii_alphanumeric())
+            .unwrap_or(behind.len());
+        let is_secret = !is_address || behind[length..].starts_with('@');
+        clean.push_str(match is_secret && length > 0 {
+            true => "KEY",
+            false => &behind[..length],
+        });
+        rest = &behind[length..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_replaced() {
+        let cases = [
+            ("nothing here", "nothing here"),
+            ("a 'ph://abc234@host:1/x' b", "a 'ph://KEY@host:1/x' b"),
+            ("ph://host:1/x", "ph://host:1/x"),
+            ("https://h:1/?key=abc&x=1", "https://h:1/?key=KEY&x=1"),
+            ("ph://a@h ph://b@h key=c", "ph://KEY@h ph://KEY@h key=KEY"),
+            ("ph://", "ph://"),
+        ];
+        for (text, clean) in cases {
+            assert_eq!(without_secrets(text), clean);
+        }
+    }
+}

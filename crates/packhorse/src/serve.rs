@@ -1,0 +1,369 @@
+//! `packhorse serve`
+
+use std::io::{self, IsTerminal};
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use packhorse_protocol::address::{Address, HostPort};
+use packhorse_protocol::escape::Escaped;
+use packhorse_protocol::key::{Key, Token};
+use packhorse_protocol::path::RelativePath;
+use packhorse_server::{Server, ServerSettings, Stop};
+use packhorse_storage::directory_source::DirectorySource;
+use packhorse_storage::disk::Disk;
+use packhorse_storage::selection::{SelectionError, SelectionSource};
+use packhorse_storage::source::Source;
+use packhorse_storage::workers::DiskWorkers;
+use packhorse_transport::identity::Identity;
+use packhorse_transport::kernel::{BindError, KernelListener, ListenAt};
+use packhorse_transport::tls::ServerTls;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::lookup_host;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::exit::{CommandError, Exit, OrExit, Outcome};
+use crate::listen_place::ListenPlace;
+use crate::local_addresses::{Families, useful_addresses};
+use crate::log::Log;
+use crate::output::print;
+use crate::rate::Rate;
+use crate::secret_file::read_or_make;
+use crate::settings::{AccessSettings, ServeSettings};
+
+/// Disk jobs that wait beyond those that are under way.
+const DISK_JOBS_WAITING_MAX: usize = 1024;
+
+/// While the server leaves: how long a client that asks for nothing may stay.
+const LEAVE_IDLE_TIME: Duration = Duration::from_secs(2);
+
+/// How long the end at once may take, where a disk does not answer.
+const END_TIME_MAX: Duration = Duration::from_secs(3);
+
+/// Descriptors that one client may need: its connection and what it reads.
+const DESCRIPTORS_PER_CLIENT: u64 = 4;
+
+/// Serves until told to stop.
+pub(crate) fn run(settings: ServeSettings) -> Outcome {
+    let log = Log::start(settings.log_format).or_exit(Exit::LocalIo, || "cannot start the log")?;
+    let outcome = start(settings);
+    log.close();
+    outcome
+}
+
+fn start(settings: ServeSettings) -> Outcome {
+    raise_descriptor_limit(settings.limits.clients_max);
+    let source = open_source(&settings)?;
+    let identity = load_identity(&settings)?;
+    let token = load_token(&settings.access)?;
+    let runtime = Runtime::new().or_exit(Exit::LocalIo, || "cannot start the runtime")?;
+    let outcome = runtime.block_on(serve(settings, source, &identity, token));
+    // What still runs now is what was told to end and does not.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(
+    settings: ServeSettings,
+    source: Arc<dyn Source>,
+    identity: &Identity,
+    token: Option<Token>,
+) -> Outcome {
+    // Before the address is printed: whoever reads it may end the server at once.
+    let signals = Signals::new().or_exit(Exit::LocalIo, || "cannot listen to signals")?;
+    let listener = bind(&settings, identity).await?;
+    let local = listener.local_addresses();
+    let congestion = listener.congestion().map(str::to_owned);
+    let cores = available_parallelism().map_or(1, usize::from);
+    let workers = DiskWorkers::new(4.max(2 * cores), DISK_JOBS_WAITING_MAX)
+        .or_exit(Exit::LocalIo, || "cannot start the disk workers")?;
+    let key = Key {
+        pin: identity.pin(),
+        token: token.clone(),
+    };
+    let server = Server::new(
+        listener,
+        source,
+        Arc::new(workers),
+        ServerSettings {
+            token,
+            limits: settings.limits,
+            rate_limit: settings.rate_limit.map(Rate::bytes_per_second),
+            once: settings.once,
+            leave_idle_time: LEAVE_IDLE_TIME,
+        },
+    );
+    let stop = server.stop();
+    let running = tokio::spawn(server.run(settings.grace));
+    announce(&settings, &key, &local, congestion.as_deref());
+    Ending {
+        stop,
+        grace: settings.grace,
+        once: settings.once,
+    }
+    .wait(running, signals)
+    .await
+}
+
+/// Prints what carries the key, and logs the rest.
+fn announce(settings: &ServeSettings, key: &Key, local: &[SocketAddr], congestion: Option<&str>) {
+    for path in &settings.paths {
+        let shown = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        info!(path = %Escaped(shown.as_os_str().as_encoded_bytes()), "serving");
+    }
+    let fingerprint = key.pin;
+    let congestion = congestion.unwrap_or("unknown");
+    for address in local {
+        info!(%address, %fingerprint, congestion, "listening");
+    }
+    if key.token.is_none() {
+        warn!("open to anyone who can reach this machine");
+    }
+    let addresses: Vec<_> = hosts_to_print(&settings.listen, local)
+        .into_iter()
+        .map(|place| Address {
+            key: Some(key.clone()),
+            place,
+            path: RelativePath::ROOT,
+            directory_only: false,
+        })
+        .collect();
+    // The server serves also where nobody reads its address: who has the key file knows it.
+    for address in &addresses {
+        let _ = print(address.reveal());
+    }
+    if settings.qr
+        && let Some(first) = addresses.first()
+        && let Ok(code) = qrcode::QrCode::new(first.reveal())
+    {
+        let _ = print(draw(&code));
+    }
+}
+
+/// Dark on light, whatever the colours of the terminal: not every camera reads the opposite.
+fn draw(code: &qrcode::QrCode) -> String {
+    let image = code.render::<qrcode::render::unicode::Dense1x2>().build();
+    if !io::stdout().is_terminal() {
+        return image;
+    }
+    let lines: Vec<_> = image
+        .lines()
+        .map(|line| format!("\x1b[30;107m{line}\x1b[0m"))
+        .collect();
+    lines.join("\n")
+}
+
+/// The places that stand in the addresses to paste.
+fn hosts_to_print(listen: &ListenPlace, local: &[SocketAddr]) -> Vec<HostPort> {
+    let port = local.first().map_or(listen.port, SocketAddr::port);
+    let unspecified = match &listen.host {
+        None => true,
+        Some(host) => host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()),
+    };
+    if let (Some(host), false) = (&listen.host, unspecified) {
+        let host = host.clone();
+        return vec![HostPort { host, port }];
+    }
+    // A socket for all of IPv6 takes IPv4 too, unless its address was given.
+    let has_v6 = local.iter().any(SocketAddr::is_ipv6);
+    let families = Families {
+        v4: !has_v6 || listen.host.is_none(),
+        v6: has_v6,
+    };
+    useful_addresses(families)
+        .into_iter()
+        .map(|ip| HostPort {
+            host: ip.to_string(),
+            port,
+        })
+        .collect()
+}
+
+async fn bind(
+    settings: &ServeSettings,
+    identity: &Identity,
+) -> Result<KernelListener, CommandError> {
+    let ListenPlace { host, port } = &settings.listen;
+    let at = match host {
+        None => ListenAt::Everywhere { port: *port },
+        Some(host) => {
+            let found = lookup_host((host.as_str(), *port)).await;
+            let found = found.or_exit(Exit::Usage, || format!("cannot listen on {host}"))?;
+            let mut addresses: Vec<_> = found.collect();
+            addresses.sort_unstable();
+            addresses.dedup();
+            ListenAt::Addresses(addresses)
+        }
+    };
+    let tls = ServerTls::new(identity, None);
+    KernelListener::bind(&at, tls, settings.congestion.as_deref()).map_err(|error| {
+        let exit = match error {
+            BindError::Congestion { .. } => Exit::Usage,
+            BindError::Nowhere | BindError::Address { .. } => Exit::LocalIo,
+        };
+        CommandError::new(exit, error)
+    })
+}
+
+fn open_source(settings: &ServeSettings) -> Result<Arc<dyn Source>, CommandError> {
+    let disk = Disk::new();
+    if let [only] = settings.paths.as_slice()
+        && only.is_dir()
+    {
+        let shown = Escaped(only.as_os_str().as_encoded_bytes());
+        let source = DirectorySource::open(disk, only)
+            .or_exit(Exit::SomeFailed, || format!("cannot serve `{shown}`"))?;
+        return Ok(Arc::new(source));
+    }
+    let source = SelectionSource::open(&disk, &settings.paths).map_err(|error| CommandError {
+        exit: match error {
+            SelectionError::Open { .. } => Exit::SomeFailed,
+            SelectionError::Name { .. } | SelectionError::SameName { .. } => Exit::Usage,
+        },
+        error: error.into(),
+    })?;
+    Ok(Arc::new(source))
+}
+
+fn load_identity(settings: &ServeSettings) -> Result<Identity, CommandError> {
+    let path = match &settings.identity {
+        Some(path) => path.clone(),
+        None => settings.state.file_in_place("identity.pem")?,
+    };
+    let make = || {
+        let identity = Identity::generate().map_err(io::Error::other)?;
+        Ok(identity.to_pem().into_bytes())
+    };
+    let pem = load_secret(&path, make)?;
+    Identity::from_pem(&pem).or_exit(Exit::Usage, || {
+        format!("cannot use the identity in {}", path.display())
+    })
+}
+
+fn load_token(access: &AccessSettings) -> Result<Option<Token>, CommandError> {
+    let fresh = || {
+        let mut secret = [0; 16];
+        getrandom::fill(&mut secret).map_err(io::Error::other)?;
+        Ok(Token::from(secret))
+    };
+    match access {
+        AccessSettings::Open => Ok(None),
+        AccessSettings::FreshToken => {
+            let token: io::Result<Token> = fresh();
+            token
+                .map(Some)
+                .or_exit(Exit::LocalIo, || "the system has no randomness")
+        }
+        AccessSettings::TokenIn(path) => {
+            let make = || Ok(format!("{}\n", fresh()?.reveal()).into_bytes());
+            let content = load_secret(path, make)?;
+            let text = std::str::from_utf8(&content).unwrap_or_default();
+            // What it holds instead is not said: it may be a secret all the same.
+            let message = "has something else in it than a key that `packhorse serve` made; \
+                remove it, and a new one is made";
+            let token = Token::parse(text.trim())
+                .map_err(|_| CommandError::usage(format!("{} {message}", path.display())))?;
+            Ok(Some(token))
+        }
+    }
+}
+
+fn load_secret(
+    path: &Path,
+    make: impl FnOnce() -> io::Result<Vec<u8>>,
+) -> Result<Vec<u8>, CommandError> {
+    let secret = read_or_make(path, make).or_exit(Exit::LocalIo, || {
+        format!("cannot read or make {}", path.display())
+    })?;
+    if secret.is_exposed {
+        let path = path.display();
+        warn!(%path, "others on this machine may read this secret: chmod 600 mends that");
+    }
+    Ok(secret.content)
+}
+
+/// Each client needs descriptors; the system's first offer is often 1024.
+fn raise_descriptor_limit(clients_max: usize) {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, wanted) {
+        warn!(%error, "cannot raise the limit of open files");
+    }
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let needed = DESCRIPTORS_PER_CLIENT.saturating_mul(clients_max as u64);
+    if limit < needed {
+        warn!(
+            limit,
+            needed, "all clients at once may need more open files than the system allows"
+        );
+    }
+}
+
+/// What asks the server to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// How the server ends.
+struct Ending {
+    stop: Stop,
+    grace: Duration,
+    once: bool,
+}
+
+impl Ending {
+    async fn wait(self, mut running: JoinHandle<()>, mut signals: Signals) -> Outcome {
+        tokio::select! {
+            _ = &mut running => {
+                if self.once {
+                    info!("ended");
+                    return Ok(Exit::Done);
+                }
+                let message = "the server can accept no more connections";
+                return Err(CommandError::new(Exit::LocalIo, message));
+            }
+            () = signals.next() => {}
+        }
+        let grace = self.grace.as_secs_f32();
+        info!(
+            grace,
+            "ending when running transfers have; once more ends at once"
+        );
+        self.stop.leave();
+        tokio::select! {
+            _ = &mut running => {}
+            () = signals.next() => {
+                self.stop.end();
+                let _ = timeout(END_TIME_MAX, running).await;
+            }
+        }
+        info!("ended");
+        Ok(Exit::Done)
+    }
+}

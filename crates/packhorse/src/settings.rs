@@ -1,0 +1,49 @@
+//! Flags and environment, resolved once into what the commands work with.
+
+mod get;
+mod ls;
+mod serve;
+mod shell;
+
+pub(crate) use self::get::{GetDestination, GetSettings};
+pub(crate) use self::ls::{LsFormat, LsSettings};
+pub(crate) use self::serve::{AccessSettings, ServeSettings};
+pub(crate) use self::shell::ShellSettings;
+
+use crate::environment::Environment;
+use crate::exit::CommandError;
+use crate::flags::{CommandFlags, DemoFlags, Flags};
+
+/// What to do, with everything that it needs to know.
+#[derive(Debug)]
+pub(crate) enum Settings {
+    /// `packhorse serve`
+    Serve(ServeSettings),
+    /// `packhorse get`
+    Get(Box<GetSettings>),
+    /// `packhorse ls`
+    Ls(LsSettings),
+    /// `packhorse shell`
+    Shell(ShellSettings),
+    /// `packhorse demo`
+    Demo(DemoFlags),
+}
+
+impl Settings {
+    /// Settles what the flags leave open. An address of `-` is read from standard input here.
+    ///
+    /// # Errors
+    /// What makes no sense, and keys that cannot be right.
+    pub(crate) fn resolve(flags: Flags, environment: &Environment) -> Result<Self, CommandError> {
+        let Flags { command } = flags;
+        Ok(match command {
+            CommandFlags::Serve(flags) => Self::Serve(ServeSettings::resolve(flags, environment)),
+            CommandFlags::Get(flags) => {
+                Self::Get(Box::new(GetSettings::resolve(*flags, environment)?))
+            }
+            CommandFlags::Ls(flags) => Self::Ls(LsSettings::resolve(flags, environment)?),
+            CommandFlags::Shell(flags) => Self::Shell(ShellSettings::resolve(flags, environment)?),
+            CommandFlags::Demo(flags) => Self::Demo(flags),
+        })
+    }
+}

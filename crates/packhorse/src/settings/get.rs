@@ -1,0 +1,198 @@
+//! What `packhorse get` is told.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use packhorse_client::settings::DownloadSettings;
+use packhorse_protocol::address::Address;
+use packhorse_protocol::content::ContentHash;
+use packhorse_protocol::filter::{Filter, Patterns};
+use packhorse_protocol::message::EntryOptions;
+use packhorse_protocol::path::Name;
+use packhorse_storage::destination::{DestinationOptions, Existing};
+
+use crate::address;
+use crate::environment::Environment;
+use crate::exit::{CommandError, Exit, OrExit};
+use crate::flags::GetFlags;
+use crate::rate::Rate;
+use crate::trust::TrustSettings;
+
+/// The settings of a `get`.
+#[derive(Debug)]
+pub(crate) struct GetSettings {
+    /// What to fetch, at least one, one after the other.
+    pub(crate) addresses: Vec<Address>,
+    /// Who the servers must be.
+    pub(crate) trust: TrustSettings,
+    /// Where it goes.
+    pub(crate) destination: GetDestination,
+    /// Lines of JSON to standard output.
+    pub(crate) json: bool,
+    /// Lines of JSON to this file.
+    pub(crate) report: Option<PathBuf>,
+    /// Say only what failed.
+    pub(crate) quiet: bool,
+}
+
+/// Where what is fetched goes.
+#[derive(Debug)]
+pub(crate) enum GetDestination {
+    /// Into a directory.
+    Directory {
+        /// The directory; made if missing.
+        path: PathBuf,
+        /// How it treats what is there.
+        options: DestinationOptions,
+        /// How to fetch; its path is each address's own. Boxed, for it is large.
+        download: Box<DownloadSettings>,
+    },
+    /// A single file to standard output.
+    Output {
+        /// The hash that it must have.
+        expect: Option<ContentHash>,
+        /// How fast it may come.
+        rate_limit: Option<Rate>,
+    },
+}
+
+impl GetSettings {
+    pub(super) fn resolve(
+        flags: GetFlags,
+        environment: &Environment,
+    ) -> Result<Self, CommandError> {
+        check_output(&flags)?;
+        let GetFlags {
+            addresses,
+            destination,
+            name,
+            overwrite,
+            keep_both,
+            checksum,
+            expect,
+            connections,
+            rate_limit,
+            durable,
+            follow_links,
+            unsafe_links,
+            xattrs,
+            hard_links,
+            include,
+            exclude,
+            exclude_from,
+            retry_for,
+            trust_first_use,
+            dry_run,
+            json,
+            report,
+            quiet,
+        } = flags;
+        if addresses.len() > 1 && (name.is_some() || expect.is_some()) {
+            return Err(CommandError::usage(
+                "--as and --expect are for a single ADDRESS",
+            ));
+        }
+        let destination = if is_output(&destination) {
+            GetDestination::Output { expect, rate_limit }
+        } else {
+            let download = DownloadSettings {
+                name: name.map(|name| parse_name(name.as_bytes())).transpose()?,
+                options: EntryOptions {
+                    follow_links,
+                    xattrs,
+                    hard_links,
+                },
+                patterns: patterns(include, exclude, &exclude_from)?,
+                checksum,
+                expect,
+                connections,
+                retry_for: retry_for.duration(),
+                rate_limit: rate_limit.map(Rate::bytes_per_second),
+                dry_run,
+                ..DownloadSettings::default()
+            };
+            let existing = match (overwrite, keep_both) {
+                (true, _) => Existing::Overwrite,
+                (_, true) => Existing::KeepBoth,
+                _ => Existing::Refuse,
+            };
+            GetDestination::Directory {
+                path: destination,
+                options: DestinationOptions {
+                    existing,
+                    durable,
+                    xattrs,
+                    unsafe_links,
+                },
+                download: Box::new(download),
+            }
+        };
+        let addresses = address::read_all(&addresses, environment)?;
+        Ok(Self {
+            trust: TrustSettings::resolve(&addresses, trust_first_use, environment)?,
+            addresses,
+            destination,
+            json,
+            report,
+            quiet,
+        })
+    }
+}
+
+/// The name that `--as` or `--prefix` make.
+pub(super) fn parse_name(bytes: &[u8]) -> Result<Name, CommandError> {
+    Name::parse(bytes)
+        .map_err(|error| CommandError::usage(format!("that is no name for a file: {error}")))
+}
+
+/// Standard output takes the content of one file, and nothing that is said of a file or of many.
+fn check_output(flags: &GetFlags) -> Result<(), CommandError> {
+    if !is_output(&flags.destination) {
+        return Ok(());
+    }
+    let useless = [
+        ("--as", flags.name.is_some()),
+        ("--overwrite", flags.overwrite),
+        ("--keep-both", flags.keep_both),
+        ("--checksum", flags.checksum),
+        ("--durable", flags.durable),
+        ("--unsafe-links", flags.unsafe_links),
+        ("--xattrs", flags.xattrs),
+        ("--hard-links", flags.hard_links),
+        ("--include", !flags.include.is_empty()),
+        ("--exclude", !flags.exclude.is_empty()),
+        ("--exclude-from", !flags.exclude_from.is_empty()),
+        ("--dry-run", flags.dry_run),
+        ("--json", flags.json),
+        ("a second ADDRESS", flags.addresses.len() > 1),
+    ];
+    match useless.iter().find(|(_, is_given)| *is_given) {
+        Some((flag, _)) => {
+            let message = format!("{flag} makes no sense with `-o -`, which writes one file out");
+            Err(CommandError::usage(message))
+        }
+        None => Ok(()),
+    }
+}
+
+fn is_output(destination: &Path) -> bool {
+    destination.as_os_str() == "-"
+}
+
+fn patterns(
+    include: Vec<String>,
+    mut exclude: Vec<String>,
+    exclude_from: &[PathBuf],
+) -> Result<Patterns, CommandError> {
+    for path in exclude_from {
+        let text = fs::read_to_string(path)
+            .or_exit(Exit::LocalIo, || format!("cannot read {}", path.display()))?;
+        let lines = text.lines().map(str::trim_end);
+        let patterns = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        exclude.extend(patterns.map(str::to_owned));
+    }
+    let patterns = Patterns { include, exclude };
+    Filter::new(&patterns).map_err(CommandError::usage)?;
+    Ok(patterns)
+}

@@ -1,0 +1,360 @@
+//! `packhorse shell`
+
+mod completion;
+mod line_input;
+mod observer;
+mod remote_path;
+mod request;
+mod words;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use packhorse_client::list::{ListError, ListRequest, list};
+use packhorse_client::settings::DownloadSettings;
+use packhorse_protocol::message::EntryOptions;
+use packhorse_protocol::path::{Name, RelativePath};
+use packhorse_protocol::session::Item;
+use packhorse_storage::destination::DestinationOptions;
+use packhorse_storage::workers::DiskWorkers;
+use tokio::runtime::Runtime;
+
+use self::completion::RemoteNames;
+use self::line_input::LineInput;
+use self::observer::ShellObserver;
+use self::remote_path::resolve;
+use self::request::{HELP, Request};
+use crate::cat;
+use crate::exit::{CommandError, Exit, Outcome, output_ended};
+use crate::fetch::{Fetch, client_runtime, client_workers};
+use crate::ls::{Listing, is_root};
+use crate::output::{print, say};
+use crate::progress::ProgressLine;
+use crate::settings::{LsFormat, ShellSettings};
+use crate::trust::{self, Server};
+
+/// Asks for a file name, fetches it, asks for the next.
+pub(crate) fn run(settings: ShellSettings) -> Outcome {
+    let ShellSettings {
+        address,
+        trust,
+        prefix,
+        destination,
+    } = settings;
+    let runtime = client_runtime()?;
+    let mut server = runtime.block_on(trust::meet(&address, &trust))?;
+    // So that a wrong address shows before the first question.
+    match runtime.block_on(look_up(&server, &address.path, Links::Follow))? {
+        Found::Directory => {}
+        Found::Other => {
+            let message = format!("{address}: it is not a directory");
+            return Err(CommandError::new(Exit::SomeFailed, message));
+        }
+    }
+    server.handle_success()?;
+    let directory = Arc::new(Mutex::new(address.path));
+    let names = RemoteNames::new(
+        Arc::clone(&server.connector),
+        runtime.handle().clone(),
+        Arc::clone(&directory),
+    );
+    let input = LineInput::open(names, &trust.state)?;
+    let shell = Shell {
+        is_interactive: input.is_interactive(),
+        runtime,
+        server,
+        directory,
+        prefix,
+        destination,
+        workers: client_workers()?,
+    };
+    shell.run(input)
+}
+
+/// Where we are, and everything that a request needs.
+struct Shell {
+    runtime: Runtime,
+    server: Server,
+    /// Where on the server; shared with the completion.
+    directory: Arc<Mutex<RelativePath>>,
+    prefix: Vec<u8>,
+    destination: PathBuf,
+    workers: Arc<DiskWorkers>,
+    is_interactive: bool,
+}
+
+/// What stands under a name on the server.
+enum Found {
+    Directory,
+    Other,
+}
+
+/// What becomes of a name that is a link.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Links {
+    /// Who types a file's name wants what is in it.
+    Follow,
+    /// As `packhorse get` does.
+    Keep,
+}
+
+/// Why a request was not done.
+enum Stop {
+    /// The next one may be.
+    Failed(CommandError),
+    /// Nobody reads what the shell prints.
+    Output(io::Error),
+}
+
+impl From<CommandError> for Stop {
+    fn from(failure: CommandError) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl Shell {
+    fn run(mut self, mut input: LineInput) -> Outcome {
+        if self.is_interactive {
+            say("Type a file name to fetch it, `help` for all commands, an empty line to end.");
+        }
+        loop {
+            let prompt = format!("packhorse:/{}> ", shown(&self.here()));
+            let Some(line) = input.next(&prompt)? else {
+                if self.is_interactive {
+                    say("");
+                }
+                return Ok(Exit::Done);
+            };
+            let done = match Request::parse(&line) {
+                Ok(Request::End) => return Ok(Exit::Done),
+                Ok(request) => self.handle(request),
+                Err(why) => Err(CommandError::usage(why).into()),
+            };
+            match done {
+                Ok(()) => {}
+                Err(Stop::Failed(failure)) => say(format_args!("{:#}", failure.error)),
+                Err(Stop::Output(error)) => return output_ended(error),
+            }
+        }
+    }
+
+    fn handle(&mut self, request: Request) -> Result<(), Stop> {
+        match request {
+            Request::Fetch(name) => self.fetch_file(&name),
+            Request::Get(names) => names.iter().try_for_each(|name| match self.fetch(name) {
+                // The others may still come.
+                Err(Stop::Failed(failure)) => {
+                    say(format_args!("{:#}", failure.error));
+                    Ok(())
+                }
+                done => done,
+            }),
+            Request::List { long, path } => self.list(long, &path),
+            Request::Change(path) => self.change(&path),
+            Request::Where => Ok(print(format_args!("/{}", shown(&self.here())))?),
+            Request::Show(name) => self.show(&name),
+            Request::Help => Ok(print(HELP)?),
+            Request::End => Ok(()),
+        }
+    }
+
+    /// Fetches a file whose name was typed and nothing else: a whole directory would surprise.
+    fn fetch_file(&mut self, typed: &[u8]) -> Result<(), Stop> {
+        let path = self.resolve(typed)?;
+        match self.block_on(look_up(&self.server, &path, Links::Follow))? {
+            Ok(Found::Other) => self.download(path, Links::Follow),
+            Ok(Found::Directory) => {
+                let name = words::quote(typed);
+                let message = format!(
+                    "{path}: it is a directory; `cd {name}` enters it, `get {name}` fetches it"
+                );
+                Err(CommandError::new(Exit::SomeFailed, message).into())
+            }
+            Err(failure) => Err(failure.about(&path).into()),
+        }
+    }
+
+    fn fetch(&mut self, typed: &[u8]) -> Result<(), Stop> {
+        let path = self.resolve(typed)?;
+        self.download(path, Links::Keep)
+    }
+
+    fn download(&mut self, path: RelativePath, links: Links) -> Result<(), Stop> {
+        let name = self.local_name(&path, links)?;
+        let progress = Arc::new(ProgressLine::new(self.is_interactive));
+        let fetch = Fetch {
+            destination: &self.destination,
+            options: DestinationOptions::default(),
+            download: DownloadSettings {
+                path: path.clone(),
+                name,
+                options: EntryOptions {
+                    follow_links: links == Links::Follow,
+                    ..EntryOptions::default()
+                },
+                ..DownloadSettings::default()
+            },
+            workers: Arc::clone(&self.workers),
+            observer: Arc::new(ShellObserver::new(Arc::clone(&progress))),
+            progress: &progress,
+            server: &mut self.server,
+        };
+        let ended = interruptible(&self.runtime, self.is_interactive, fetch.run());
+        progress.clear();
+        match ended {
+            None => {
+                say("interrupted; ask for it again to fetch the rest");
+                Ok(())
+            }
+            Some(end) => match end.error {
+                None => Ok(()),
+                Some(error) => Err(CommandError {
+                    exit: end.exit,
+                    error,
+                }
+                .about(&path)
+                .into()),
+            },
+        }
+    }
+
+    /// The name with the prefix that a file gets; `None` for its own, which directories always get.
+    fn local_name(&self, path: &RelativePath, links: Links) -> Result<Option<Name>, CommandError> {
+        let Some((_, name)) = path.split_last() else {
+            return Ok(None);
+        };
+        if self.prefix.is_empty() {
+            return Ok(None);
+        }
+        // Where links are followed, it is known to be a file.
+        let is_file = links == Links::Follow
+            || match self.block_on(look_up(&self.server, path, links))? {
+                Ok(found) => matches!(found, Found::Other),
+                Err(failure) => return Err(failure.about(path)),
+            };
+        let name = [self.prefix.as_slice(), name.as_bytes()].concat();
+        let name = Name::parse(&name).map_err(|error| {
+            CommandError::usage(format!("{path}: with the prefix before it, {error}"))
+        });
+        is_file.then_some(name).transpose()
+    }
+
+    fn list(&mut self, long: bool, typed: &[u8]) -> Result<(), Stop> {
+        let path = self.resolve(typed)?;
+        let listing = Listing {
+            format: if long {
+                LsFormat::Long
+            } else {
+                LsFormat::Names
+            },
+            recursive: false,
+            directory_only: false,
+        };
+        match self.block_on(listing.print(&self.server, &path))? {
+            Ok(_) => Ok(()),
+            Err(failure) => Err(failure.about(&path).into()),
+        }
+    }
+
+    fn change(&mut self, typed: &[u8]) -> Result<(), Stop> {
+        let path = self.resolve(typed)?;
+        let message = match self.block_on(look_up(&self.server, &path, Links::Follow))? {
+            Ok(Found::Directory) => {
+                *self
+                    .directory
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner) = path;
+                return Ok(());
+            }
+            Ok(Found::Other) => CommandError::new(Exit::SomeFailed, "it is not a directory"),
+            Err(failure) => failure,
+        };
+        Err(message.about(&path).into())
+    }
+
+    fn show(&mut self, typed: &[u8]) -> Result<(), Stop> {
+        let path = self.resolve(typed)?;
+        match self.block_on(cat::show(&self.server, &path))? {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(failure.about(&path).into()),
+        }
+    }
+
+    fn here(&self) -> RelativePath {
+        self.directory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn resolve(&self, typed: &[u8]) -> Result<RelativePath, CommandError> {
+        resolve(&self.here(), typed)
+            .map_err(|error| CommandError::usage(format!("{}: {error}", words::quote(typed))))
+    }
+
+    /// Waits for `work`, or until the person has waited enough.
+    fn block_on<T>(&self, work: impl Future<Output = T>) -> Result<T, CommandError> {
+        interruptible(&self.runtime, self.is_interactive, work)
+            .ok_or_else(|| CommandError::new(Exit::SomeFailed, "interrupted"))
+    }
+}
+
+/// What is at `path`.
+async fn look_up(
+    server: &Server,
+    path: &RelativePath,
+    links: Links,
+) -> Result<Found, CommandError> {
+    let request = ListRequest {
+        path: path.clone(),
+        options: EntryOptions {
+            follow_links: links == Links::Follow,
+            ..EntryOptions::default()
+        },
+        ..ListRequest::default()
+    };
+    let mut found = Found::Directory;
+    let look = |item: Item| {
+        if !is_root(&item) {
+            found = Found::Other;
+        }
+        false
+    };
+    match list(&server.connector, request, look).await {
+        Ok(_) => Ok(found),
+        Err(ListError::Connect(error)) => Err(server.explain(&error)),
+        Err(error) => Err(CommandError::new(Exit::SomeFailed, error)),
+    }
+}
+
+/// Does `work`; `None` if a person interrupts it.
+fn interruptible<T>(
+    runtime: &Runtime,
+    is_interactive: bool,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    runtime.block_on(async {
+        if !is_interactive {
+            return Some(work.await);
+        }
+        tokio::select! {
+            done = work => Some(done),
+            _ = tokio::signal::ctrl_c() => None,
+        }
+    })
+}
+
+/// A path as it stands behind a `/`: nothing for the root.
+fn shown(path: &RelativePath) -> String {
+    match path.is_root() {
+        true => String::new(),
+        false => path.to_string(),
+    }
+}

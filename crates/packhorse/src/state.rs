@@ -1,0 +1,84 @@
+//! The state directory: this machine's identity, and what is remembered of others.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::exit::{CommandError, Exit, OrExit};
+
+/// Where state lives; nothing is made before it is needed.
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    directory: Option<PathBuf>,
+}
+
+impl State {
+    /// State in `directory`; `None` if nobody said where.
+    #[must_use]
+    pub(crate) fn new(directory: Option<PathBuf>) -> Self {
+        Self { directory }
+    }
+
+    /// The file `name` in the state directory, which may not exist yet.
+    ///
+    /// # Errors
+    /// Nobody said where state lives.
+    pub(crate) fn file(&self, name: &str) -> Result<PathBuf, CommandError> {
+        Ok(self.directory()?.join(name))
+    }
+
+    /// The file `name` in the state directory, which is made if it is missing, for its owner only.
+    ///
+    /// # Errors
+    /// Nobody said where state lives, or it cannot be made there.
+    pub(crate) fn file_in_place(&self, name: &str) -> Result<PathBuf, CommandError> {
+        let directory = self.directory()?;
+        make_private(directory).or_exit(Exit::LocalIo, || {
+            format!("cannot make the state directory {}", directory.display())
+        })?;
+        Ok(directory.join(name))
+    }
+
+    fn directory(&self) -> Result<&Path, CommandError> {
+        let message = "there is no place to keep state: \
+            set HOME, or PACKHORSE_STATE to a directory of your own";
+        self.directory
+            .as_deref()
+            .ok_or_else(|| CommandError::new(Exit::LocalIo, message))
+    }
+}
+
+fn make_private(directory: &Path) -> io::Result<()> {
+    if let Some(parent) = directory.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
+    if fs::metadata(directory)?.mode() & 0o077 != 0 {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_is_its_owners_only() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("a/b");
+        let state = State::new(Some(directory.clone()));
+        assert_eq!(state.file("x").unwrap(), directory.join("x"));
+        assert!(!directory.exists());
+        for _ in 0..2 {
+            state.file_in_place("x").unwrap();
+            assert_eq!(fs::metadata(&directory).unwrap().mode() & 0o777, 0o700);
+            fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        assert!(State::new(None).file("x").is_err());
+    }
+}

@@ -1,0 +1,229 @@
+//! Who a server must be, before anything is said to it.
+
+use std::io::{self, BufRead, Write};
+use std::sync::Arc;
+
+use packhorse_client::connect::{ConnectError, Connector};
+use packhorse_protocol::address::{Address, HostPort};
+use packhorse_protocol::key::{Pin, Token};
+use packhorse_transport::dial::{Dial, DialError};
+use packhorse_transport::kernel::KernelDialer;
+
+use crate::address;
+use crate::environment::Environment;
+use crate::exit::{CommandError, Exit};
+use crate::hosts::Hosts;
+use crate::output::say;
+use crate::state::State;
+
+/// What decides over servers whose address has no key.
+#[derive(Debug, Clone)]
+pub(crate) struct TrustSettings {
+    /// Where remembered servers are.
+    pub(crate) state: State,
+    /// The right to read from them.
+    pub(crate) token: Option<Token>,
+    /// Whoever answers the first time is taken for the right one.
+    pub(crate) first_use: bool,
+    /// Someone is there to be asked.
+    pub(crate) can_ask: bool,
+}
+
+/// A server of which it is settled who it must be.
+pub(crate) struct Server {
+    /// Reaches it, and nobody else.
+    pub(crate) connector: Arc<Connector<KernelDialer>>,
+    place: HostPort,
+    origin: PinOrigin,
+    state: State,
+}
+
+/// Where the pin comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PinOrigin {
+    Address,
+    Remembered,
+    /// Accepted just now; to be remembered once the server has also shown that it accepts us.
+    FirstUse(Pin),
+}
+
+impl TrustSettings {
+    /// Settles them for `addresses`.
+    ///
+    /// # Errors
+    /// A key in the environment that is none, if it is needed.
+    pub(crate) fn resolve(
+        addresses: &[Address],
+        first_use: bool,
+        environment: &Environment,
+    ) -> Result<Self, CommandError> {
+        let is_needed = addresses.iter().any(|address| address.key.is_none());
+        let token = match is_needed {
+            true => address::token(environment)?,
+            false => None,
+        };
+        Ok(Self {
+            state: State::new(environment.state_directory.clone()),
+            token,
+            first_use,
+            can_ask: environment.can_ask,
+        })
+    }
+}
+
+/// Settles who the server at `address` must be: whoever its key says, else who is remembered there,
+/// else who is there now, if a person or the settings accept that.
+///
+/// # Errors
+/// Exit 3 if nobody is there, 4 if who is there is not accepted.
+pub(crate) async fn meet(
+    address: &Address,
+    settings: &TrustSettings,
+) -> Result<Server, CommandError> {
+    let place = address.place.clone();
+    let hosts = Hosts::new(&settings.state);
+    let (origin, pin) = match &address.key {
+        Some(key) => (PinOrigin::Address, key.pin),
+        None => match hosts.find(&place)? {
+            Some(pin) => (PinOrigin::Remembered, pin),
+            None => {
+                let pin = accept_first_use(&place, settings).await?;
+                (PinOrigin::FirstUse(pin), pin)
+            }
+        },
+    };
+    let token = match &address.key {
+        Some(key) => key.token.clone(),
+        None => settings.token.clone(),
+    };
+    let dialer = KernelDialer::new(place.clone(), Some(pin));
+    Ok(Server {
+        connector: Connector::new(dialer, token),
+        place,
+        origin,
+        state: settings.state.clone(),
+    })
+}
+
+impl Server {
+    /// A conversation with the server went well: from now on it is remembered, if it was accepted
+    /// on first use.
+    ///
+    /// # Errors
+    /// It cannot be remembered.
+    pub(crate) fn handle_success(&mut self) -> Result<(), CommandError> {
+        if let PinOrigin::FirstUse(pin) = self.origin {
+            Hosts::new(&self.state).remember(&self.place, pin)?;
+            self.origin = PinOrigin::Remembered;
+        }
+        Ok(())
+    }
+
+    /// What a failed conversation means for the command, with advice.
+    pub(crate) fn explain(&self, error: &ConnectError) -> CommandError {
+        if !error.is_refusal_of_trust() {
+            return CommandError::new(Exit::NoConnection, error);
+        }
+        let is_other = matches!(error, ConnectError::Dial(DialError::WrongIdentity { .. }));
+        let advice = match self.origin {
+            PinOrigin::Remembered if is_other => format!(
+                ". If it was set up anew, remove its line from {}; if not, someone may be \
+                 deceiving you",
+                Hosts::new(&self.state).file_name()
+            ),
+            PinOrigin::Address if is_other => {
+                ". Copy the whole address again, as the server prints it; if it is the right one, \
+                 someone may be deceiving you"
+                    .into()
+            }
+            _ => String::new(),
+        };
+        CommandError::new(Exit::Refused, format!("{error}{advice}"))
+    }
+}
+
+/// Learns who is at `place`, and has that accepted or not.
+async fn accept_first_use(place: &HostPort, settings: &TrustSettings) -> Result<Pin, CommandError> {
+    let dialled = KernelDialer::new(place.clone(), None).dial().await;
+    let pin = match dialled {
+        Ok(dialled) => dialled.pin,
+        Err(error) if error.is_refusal_of_trust() => {
+            return Err(CommandError::new(Exit::Refused, error));
+        }
+        Err(error) => return Err(CommandError::new(Exit::NoConnection, error)),
+    };
+    if settings.first_use {
+        say(format_args!(
+            "the server at {place} is accepted on first use; its fingerprint is {pin}"
+        ));
+        return Ok(pin);
+    }
+    if !settings.can_ask {
+        let message = format!(
+            "the server at {place} is not known here; its fingerprint is {pin}. Use its address \
+             with the key, as it prints it, or accept it with --trust-first-use"
+        );
+        return Err(CommandError::new(Exit::Refused, message));
+    }
+    say(format_args!(
+        "The server at {place} is not known here. Its fingerprint is\n    {pin}"
+    ));
+    match ask(&mut io::stdin().lock(), &mut io::stderr()) {
+        true => Ok(pin),
+        false => Err(CommandError::new(
+            Exit::Refused,
+            "the server was not accepted",
+        )),
+    }
+}
+
+/// Asks until the answer is yes or no; the end of input is a no.
+fn ask(input: &mut impl BufRead, output: &mut impl Write) -> bool {
+    const QUESTION: &[u8] = b"Is that the one it shows when it starts? [yes/no] ";
+
+    loop {
+        if output
+            .write_all(QUESTION)
+            .and_then(|()| output.flush())
+            .is_err()
+        {
+            return false;
+        }
+        let mut answer = String::new();
+        if !matches!(input.read_line(&mut answer), Ok(1..)) {
+            return false;
+        }
+        match answer.trim().to_ascii_lowercase().as_str() {
+            "yes" | "y" => return true,
+            "no" | "n" => return false,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_is_a_yes() {
+        let cases = [
+            ("yes\n", true),
+            (" Y \n", true),
+            ("no\n", false),
+            ("\n\nmaybe\nyes\n", true),
+            ("\nn\n", false),
+            ("ye", false),
+            ("", false),
+        ];
+        for (answers, expected) in cases {
+            let mut asked = Vec::new();
+            assert_eq!(
+                ask(&mut answers.as_bytes(), &mut asked),
+                expected,
+                "{answers:?}"
+            );
+            assert!(!asked.is_empty());
+        }
+    }
+}
