@@ -113,7 +113,11 @@ impl Download {
         let opened = self.workers.run({
             let (disk, path) = (self.disk.clone(), self.destination.clone());
             // A dry run must not take the place of a download that was interrupted.
-            let server: &[u8] = if self.settings.dry_run { b"dry run" } else { pin.as_bytes() };
+            let server: &[u8] = if self.settings.dry_run {
+                b"dry run"
+            } else {
+                pin.as_bytes()
+            };
             let job = JobName::new(server, self.settings.path.as_bytes());
             move || Destination::open(disk, &path, &job, self.options)
         });

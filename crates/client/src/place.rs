@@ -489,6 +489,10 @@ impl Site {
 
     fn handle_link_placed(&self, path: &RelativePath, placed: Result<Placed, EntryError>) {
         match placed {
+            Ok(Placed::Same) => {
+                Totals::add(&self.totals.files_kept, 1);
+                self.observer.handle(Event::Kept { path });
+            }
             Ok(_) => self.handle_linked(path),
             Err(EntryError::LinkLeaves { .. }) => {
                 self.handle_skipped(path.as_bytes(), Refusal::LeavesTree)
@@ -579,24 +583,23 @@ impl Site {
             }
             drop(directory);
         }
+        for (path, placed) in self.destination.settle_links() {
+            self.handle_link_placed(&path, placed);
+        }
         self.leave_tree();
+        self.links.release();
         self.seal();
         let FinishReport {
-            links,
+            links: _,
             root,
             left_behind,
         } = self.destination.finish();
-        for (path, placed) in links {
-            self.handle_link_placed(&path, placed);
-        }
         if let Err(error) = root {
             self.fail(&RelativePath::ROOT, &error.into());
         }
         if let Some(error) = left_behind {
             warn!(%error, "the folder for unfinished files could not be removed");
         }
-        self.links.release();
-        self.seal();
     }
 
     fn tree(&self) -> MutexGuard<'_, TreePlace> {

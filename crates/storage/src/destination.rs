@@ -177,14 +177,25 @@ impl Destination {
         self.site.folder().map(|_| ())
     }
 
+    /// Creates the links that were [`Placed::PutOff`], once all else is in place that they may lead
+    /// to. Returns what became of each.
+    ///
+    /// For a caller that seals the directories around them afterwards; [`finish`](Self::finish) does
+    /// it too.
+    #[must_use]
+    pub fn settle_links(&self) -> Vec<(RelativePath, Result<Placed, EntryError>)> {
+        let links = std::mem::take(&mut self.site.put_off().links);
+        links.settle(&self.site)
+    }
+
     /// Ends the download: creates the links that were put off, removes the job's folder, and seals
     /// the destination itself.
     ///
     /// Everything else must be done; a [`LargeFile`] that still lives can only fail from here on.
     #[must_use]
     pub fn finish(&self) -> FinishReport {
-        let PutOff { links, root } = std::mem::take(&mut *self.site.put_off());
-        let links = links.settle(&self.site);
+        let links = self.settle_links();
+        let root = self.site.put_off().root.take();
         let left_behind = match self.site.folder.get() {
             Some(folder) => folder.remove().err(),
             None => None,
