@@ -45,12 +45,13 @@ pub(crate) fn run(settings: ShellSettings) -> Outcome {
     let runtime = client_runtime()?;
     let mut server = runtime.block_on(trust::meet(&address, &trust))?;
     // So that a wrong address shows before the first question.
-    match runtime.block_on(look_up(&server, &address.path, Links::Follow))? {
-        Found::Directory => {}
-        Found::Other => {
-            let message = format!("{address}: it is not a directory");
-            return Err(CommandError::new(Exit::SomeFailed, message));
-        }
+    let found = runtime.block_on(look_up(&server, &address.path, Links::Follow));
+    if matches!(
+        found.map_err(|failure| failure.about(&address))?,
+        Found::Other
+    ) {
+        let failure = CommandError::new(Exit::SomeFailed, "it is not a directory");
+        return Err(failure.about(&address));
     }
     server.handle_success()?;
     let directory = Arc::new(Mutex::new(address.path));

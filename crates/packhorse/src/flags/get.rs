@@ -12,11 +12,11 @@ use crate::time_span::TimeSpan;
 
 const EXAMPLES: &str = "\
 Examples:
-  packhorse get ph://KEY@host:7225/              all that the server has, into this directory
+  packhorse get ph://KEY@host:7225/                 all that the server has, into this directory
   packhorse get ph://KEY@host:7225/a.iso -o /tmp    one file, into /tmp
   packhorse get ph://KEY@host:7225/docs --exclude '*.tmp' --overwrite
   packhorse get ph://KEY@host:7225/a.tar -o - | tar x
-  packhorse get - < address.txt                  so that the key is not seen in `ps`
+  packhorse get - < address.txt                     the key is not seen in `ps`
 
 The same command again fetches what is missing and nothing else.";
 

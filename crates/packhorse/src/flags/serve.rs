@@ -59,8 +59,9 @@ pub(crate) struct ServeFlags {
     #[arg(long, value_name = "TIME", default_value = "10s")]
     pub(crate) grace: TimeSpan,
 
-    /// How standard error is written
+    /// How standard error is written: text for people, json for programs
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    #[arg(hide_possible_values = true)]
     pub(crate) log_format: LogFormat,
 
     /// Print the address as a QR code too
@@ -96,9 +97,7 @@ pub(crate) struct ServeFlags {
 /// How a log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// For people
     Text,
-    /// One JSON object a line
     Json,
 }
 

@@ -1,0 +1,16 @@
+//! The command as its users meet it: the real binary, in processes of its own.
+
+#![allow(clippy::unwrap_used, reason = "what tests share fails as a test does")]
+
+mod demo;
+mod existing;
+mod fetching;
+mod help;
+mod listing;
+mod python;
+mod refusals;
+mod sandbox;
+mod serving;
+mod shell;
+mod streams;
+mod trust;

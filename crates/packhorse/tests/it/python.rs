@@ -1,0 +1,34 @@
+//! A second client, written in Python from `PROTOCOL.md` alone, against the real server.
+
+use std::env;
+use std::path::Path;
+use std::process::Command;
+
+/// Where the interpreter is that has what `tests/python/requirements.txt` asks for.
+const INTERPRETER: &str = "PACKHORSE_PYTHON";
+
+#[test]
+fn a_client_written_from_the_document_alone_agrees_with_the_server() {
+    let Some(interpreter) = env::var_os(INTERPRETER).filter(|path| !path.is_empty()) else {
+        assert!(
+            env::var_os("CI").is_none_or(|value| value != "true"),
+            "{INTERPRETER} must be set where CI=true: run `cargo xtask test`"
+        );
+        eprintln!("SKIPPED: the Python client; set {INTERPRETER}, or run `cargo xtask test`");
+        return;
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/python/test_client.py");
+    let output = Command::new(&interpreter)
+        .arg("-B")
+        .arg(script)
+        .env("PACKHORSE_BINARY", env!("CARGO_BIN_EXE_packhorse"))
+        .output()
+        .unwrap_or_else(|error| panic!("{INTERPRETER} is {interpreter:?}: {error}"));
+    // Printed by the runner if this fails.
+    eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "the Python tests failed: {}",
+        output.status
+    );
+}
