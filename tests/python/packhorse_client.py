@@ -180,16 +180,17 @@ class Download:
                     info = self._current_info(source)
                 with self._create(path) as file:
                     file.truncate(info.size)
-                    whole = self._take_content(file, source, info)
-                if whole:
+                    is_whole = self._take_content(file, source, info)
+                if is_whole:
                     return self._finish_file(path, info)
+                why = "it arrives damaged, again and again"
             except Refusal as refusal:
-                if refusal.number != CHANGED:
-                    self._remove(path)
-                    return self._report_failed(path, refusal)
+                why = refusal
             self._remove(path)
-        self.integrity_lost = True
-        return self._report_failed(path, "it changes, or arrives damaged, again and again")
+            if isinstance(why, Refusal) and why.number != CHANGED:
+                break
+        self.integrity_lost |= not isinstance(why, Refusal)
+        return self._report_failed(path, why)
 
     def _current_info(self, source):
         """What the file is now, by a tree that holds it alone."""
@@ -201,34 +202,39 @@ class Download:
         return item.info
 
     def _take_content(self, file, source, info):
-        """Whether the file holds one version of the source, by the rules of "Versions"."""
+        """Whether the content has the hash that the server says, when it is of one version.
+
+        Raises Changed if the source is another by now, by the rules of "Versions".
+        """
         count = -(-info.size // GROUP)
-        hashes, settled, sound = self._take_groups(file, source, info, count)
+        hashes, settled, same = self._take_groups(file, source, info, count)
         # A Done asked for only now, after the last group, says that this is still the version. If a
         # Done was not settled, hashes asked for now say whether this is still the content. Holes bring
         # no hash, and their chaining values cost too much in Python: those are asked for as well.
         if settled and None not in hashes:
             self.connection.send(Kind.READ, read(source, Want.CONTENT, 0, 0, info.version))
             done = self.connection.receive_read_answer()[-1]
-            sound = sound and done.version == info.version
+            same = same and done.version == info.version
         else:
             now = []
             for _, answer in self._answers(source, Want.HASHES, count, info.version):
-                sound = sound and all(frame.version == info.version for frame in answer)
+                same = same and all(frame.version == info.version for frame in answer)
                 now += [each for frame in answer if isinstance(frame, Hashes) for each in frame.hashes]
             if len(now) != count:
                 raise Violation("hashes of other groups than were asked for")
-            sound = sound and all(old in (None, new) for old, new in zip(hashes, now, strict=True))
+            same = same and all(old in (None, new) for old, new in zip(hashes, now, strict=True))
             hashes = now
-        return sound and blake3_of(file) == root_of_groups(hashes)
+        if not same:
+            raise Refusal(CHANGED)
+        return blake3_of(file) == root_of_groups(hashes)
 
     def _take_groups(self, file, source, info, count):
         """Writes all groups; their hashes, whether every Done was settled, and whether all is one version."""
-        hashes, settled, sound = [None] * count, True, True
+        hashes, settled, same = [None] * count, True, True
         for start, answer in self._answers(source, Want.CONTENT, count, info.version):
             at, end = start, min(start + GROUPS_PER_READ, count)
             for frame in answer:
-                sound = sound and frame.version == info.version
+                same = same and frame.version == info.version
                 if isinstance(frame, Group):
                     due = min(GROUP, info.size - at * GROUP)
                     if frame.index != at or at == end or len(frame.content) != due:
@@ -247,7 +253,7 @@ class Download:
                     settled = settled and frame.settled
             if at != end:
                 raise Violation("an answer of another length than its request")
-        return hashes, settled, sound
+        return hashes, settled, same
 
     def _answers(self, source, what, count, version):
         """Sends the Reads of a whole file, some ahead, and yields (start, frames) of each answer."""

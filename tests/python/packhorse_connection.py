@@ -159,8 +159,10 @@ class Connection:
         return frames
 
     def close(self):
+        """Says goodbye, and waits until the server has."""
         try:
             self.tls.shutdown()
+            while True:
+                self.tls.recv(1 << 16)
         except (OSError, SSL.Error):
-            pass
-        self.socket.close()
+            self.socket.close()
