@@ -1,6 +1,7 @@
 //! A second client, written in Python from `PROTOCOL.md` alone, against the real server.
 
 use std::env;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
 
@@ -14,7 +15,13 @@ fn a_client_written_from_the_document_alone_agrees_with_the_server() {
             env::var_os("CI").is_none_or(|value| value != "true"),
             "{INTERPRETER} must be set where CI=true: run `cargo xtask test`"
         );
-        eprintln!("SKIPPED: the Python client; set {INTERPRETER}, or run `cargo xtask test`");
+        let line = "=".repeat(72);
+        let reason = format!("set {INTERPRETER}, or run `cargo xtask test`");
+        // Not by `eprintln!`: the runner would keep that to itself, since nothing fails.
+        let _ = writeln!(
+            io::stderr(),
+            "{line}\nSKIPPED: the client in Python; {reason}\n{line}"
+        );
         return;
     };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/python/test_client.py");
