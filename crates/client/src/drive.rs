@@ -29,6 +29,8 @@ const DESCRIPTION: u32 = 2;
 const AHEAD_BYTES_MAX: u64 = 64 << 20;
 /// Requests that one connection has under way.
 const AHEAD_REQUESTS_MAX: usize = 16;
+/// What an entry costs besides its content while it waits for the disk.
+const ENTRY_BYTES: usize = 1 << 10;
 /// Files of a page that are placed by one disk job.
 const FILES_PER_JOB: usize = 64;
 
@@ -288,16 +290,18 @@ impl<'a, S: Stream> Driver<'a, S> {
         let site = Arc::clone(&self.crew.site);
         let entered = self.crew.workers.run(move || site.enter_page(items)).await;
         let mut entries =
-            entered.map_err(|error| ConnectError::Lost(std::io::Error::other(error)))?;
+            entered.map_err(|error| ConnectError::Lost(std::io::Error::other(error)))??;
         let content = Arc::new(content);
         while !entries.is_empty() {
             let rest = entries.split_off(entries.len().min(FILES_PER_JOB));
             let batch = std::mem::replace(&mut entries, rest);
-            let bytes = batch.iter().map(|entry| entry.content_bytes()).sum();
+            let bytes: usize = batch.iter().map(|entry| entry.content_bytes()).sum();
             let (site, content, memory) = (
                 Arc::clone(&self.crew.site),
                 Arc::clone(&content),
-                self.crew.take_memory(bytes).await,
+                self.crew
+                    .take_memory(bytes + batch.len() * ENTRY_BYTES)
+                    .await,
             );
             self.crew.pass(bytes).await;
             self.start_counted_job(memory, move || site.place(batch, &content));
@@ -350,7 +354,7 @@ impl<'a, S: Stream> Driver<'a, S> {
 }
 
 /// Memory for what has come and is not on the disk yet, in KiB.
-pub(crate) const MEMORY_KIB: u32 = 16 << 10;
+pub(crate) const MEMORY_KIB: u32 = 8 << 10;
 
 impl Crew {
     /// Waits until there is memory for `bytes` more.

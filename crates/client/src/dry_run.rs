@@ -5,10 +5,10 @@ use std::sync::Arc;
 use packhorse_protocol::filter::{Filter, Subject};
 use packhorse_protocol::key::Pin;
 use packhorse_protocol::path::RelativePath;
-use packhorse_protocol::session::Item;
+use packhorse_protocol::session::{Item, Violation};
 use packhorse_transport::dial::Dial;
 
-use crate::connect::Connector;
+use crate::connect::{ConnectError, Connector};
 use crate::download::{Download, DownloadError};
 use crate::list::{ListError, ListRequest, list};
 use crate::place::Site;
@@ -30,7 +30,14 @@ impl Download {
         };
         let base = Site::base(settings);
         let mut is_tree = false;
+        let mut was_asked_for = true;
         let listed = list(connector, request, |item| {
+            if let Item::File { name, .. } | Item::Link { name, .. } = &item {
+                was_asked_for &= is_tree || settings.is_asked_for(name);
+                if !was_asked_for {
+                    return false;
+                }
+            }
             match item {
                 Item::Directory { .. } => {
                     is_tree = true;
@@ -70,10 +77,12 @@ impl Download {
             }
             true
         });
-        listed.await.map_err(|error| match error {
-            ListError::Connect(error) => error.into(),
-            ListError::Refused(refusal) => DownloadError::Refused(refusal),
-        })
+        match listed.await {
+            Ok(_) if !was_asked_for => Err(ConnectError::from(Violation::Excess).into()),
+            Ok(pin) => Ok(pin),
+            Err(ListError::Connect(error)) => Err(error.into()),
+            Err(ListError::Refused(refusal)) => Err(DownloadError::Refused(refusal)),
+        }
     }
 
     fn report_one(

@@ -9,7 +9,7 @@ use packhorse_protocol::entry::{DirectoryInfo, FileInfo, Mode, Refusal, Timestam
 use packhorse_protocol::filter::{Filter, Subject};
 use packhorse_protocol::limits::INLINE_BYTES_MAX;
 use packhorse_protocol::path::{Name, PathError, RelativePath};
-use packhorse_protocol::session::{Content, Fetched, Item};
+use packhorse_protocol::session::{Content, Fetched, Item, Violation};
 use packhorse_storage::destination::{
     Destination, EntryError, Existing, FinishReport, Placed, Presence, SmallFile,
 };
@@ -134,7 +134,10 @@ impl Site {
     /// Makes the directories of a page and says what is to be placed in them.
     ///
     /// Pages must come here in their order; what it returns may be placed in any.
-    pub(crate) fn enter_page(&self, items: Vec<Item>) -> Vec<Entry> {
+    ///
+    /// # Errors
+    /// `Excess`: a single file or link is told that is not the one that was asked for.
+    pub(crate) fn enter_page(&self, items: Vec<Item>) -> Result<Vec<Entry>, Violation> {
         let mut entries = Vec::with_capacity(items.len());
         let mut tree = self.tree();
         for item in items {
@@ -149,7 +152,7 @@ impl Site {
                     Totals::add(&self.totals.files_seen, 1);
                     Totals::add(&self.totals.bytes_seen, info.size);
                     let what = EntryKind::File { info, content };
-                    entries.extend(self.entry(&mut tree, &directory, name, what));
+                    entries.extend(self.entry(&mut tree, &directory, name, what)?);
                 }
                 Item::Link {
                     directory,
@@ -158,12 +161,12 @@ impl Site {
                     modified,
                 } => {
                     let what = EntryKind::Link { target, modified };
-                    entries.extend(self.entry(&mut tree, &directory, name, what));
+                    entries.extend(self.entry(&mut tree, &directory, name, what)?);
                 }
                 Item::Skipped { path, refusal } => self.handle_skipped(&path, refusal),
             }
         }
-        entries
+        Ok(entries)
     }
 
     fn enter_directory(&self, tree: &mut TreePlace, below: RelativePath, info: DirectoryInfo) {
@@ -176,6 +179,11 @@ impl Site {
             .is_some_and(|(top, _)| below.strip_prefix(top).is_none())
         {
             tree.stack.pop();
+        }
+        // In a directory that has no place here, as it is not wanted, nothing has one.
+        let parent = below.split_last().map(|(parent, _)| parent);
+        if tree.stack.last().map(|(top, _)| top) != parent.as_ref() {
+            return;
         }
         let path = match self.base.join_path(&below) {
             Ok(path) => path,
@@ -190,18 +198,21 @@ impl Site {
         tree.stack.push((below, node));
     }
 
-    /// The entry for a name in a page; `None` if it is not wanted or cannot be.
+    /// The entry for a name in a page, told of the directory `below`; `None` if it is not wanted
+    /// or cannot be.
     fn entry(
         &self,
         tree: &mut TreePlace,
         below: &RelativePath,
         name: Name,
         what: EntryKind,
-    ) -> Option<Entry> {
-        if tree.stack.is_empty() {
-            return Some(self.single(tree, name, what));
-        }
-        let (_, directory) = tree.stack.last()?;
+    ) -> Result<Option<Entry>, Violation> {
+        let directory = match tree.stack.last() {
+            None => return self.single(tree, name, what).map(Some),
+            Some((top, directory)) if top == below => directory,
+            // It lies in a directory that has no place here.
+            Some(_) => return Ok(None),
+        };
         let joined = below.join(&name).and_then(|below| {
             let path = self.base.join_path(&below)?;
             let remote = self.settings.path.join_path(&below)?;
@@ -211,35 +222,43 @@ impl Site {
             Ok((below, path, remote)) => {
                 let directory = Arc::clone(directory);
                 let wanted = self.filter.wants(&below, Subject::Other);
-                wanted.then_some(Entry {
+                Ok(wanted.then_some(Entry {
                     directory,
                     remote,
                     path,
                     name,
                     what,
-                })
+                }))
             }
             Err(error) => {
                 self.fail_path(&[below.as_bytes(), b"/", name.as_bytes()].concat(), error);
-                None
+                Ok(None)
             }
         }
     }
 
     /// The entry where a file or link was asked for and nothing else.
-    fn single(&self, tree: &mut TreePlace, name: Name, what: EntryKind) -> Entry {
+    fn single(
+        &self,
+        tree: &mut TreePlace,
+        name: Name,
+        what: EntryKind,
+    ) -> Result<Entry, Violation> {
+        if !self.settings.is_asked_for(&name) {
+            return Err(Violation::Excess);
+        }
         let directory = DirectoryNode::new(RelativePath::ROOT, None, None, &self.seals);
         tree.stack
             .push((RelativePath::ROOT, Arc::clone(&directory)));
         let name = self.settings.name.clone().unwrap_or(name);
         let (remote, path) = (self.settings.path.clone(), RelativePath::from(name.clone()));
-        Entry {
+        Ok(Entry {
             directory,
             remote,
             path,
             name,
             what,
-        }
+        })
     }
 
     /// Places entries of one page, whose content lies in `content`.

@@ -25,7 +25,7 @@ const LARGE_WAITING_MAX: usize = 1024;
 /// Large files under way at once: each holds a descriptor.
 const LARGE_ACTIVE_MAX: usize = 16;
 /// Pages of a tree asked for ahead.
-const PAGES_AHEAD: usize = 2;
+const PAGES_AHEAD: usize = 8;
 /// Files in one fetch.
 const FETCH_FILES: usize = 256;
 /// Content asked for by one fetch, and bytes of paths in it.

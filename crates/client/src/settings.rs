@@ -36,6 +36,12 @@ pub struct DownloadSettings {
 }
 
 impl DownloadSettings {
+    /// Whether a file or link that is told alone, under `name`, is the one that is asked for.
+    pub(crate) fn is_asked_for(&self, name: &Name) -> bool {
+        let asked = self.path.split_last();
+        asked.is_some_and(|(_, asked)| asked == *name)
+    }
+
     /// Whether they only make sense for a single file.
     pub(crate) fn is_for_file(&self) -> bool {
         self.name.is_some() || self.expect.is_some()

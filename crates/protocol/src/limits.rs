@@ -41,7 +41,7 @@ pub const INLINE_BYTES_MAX: u64 = 256 << 10;
 
 /// A page is sent once it holds this many bytes; one more file may follow, so that it always fits
 /// into a frame.
-pub const PAGE_BYTES_TARGET: usize = 512 << 10;
+pub const PAGE_BYTES_TARGET: usize = 128 << 10;
 
 /// Items in one page.
 pub const PAGE_ITEMS_MAX: usize = 4096;

@@ -348,7 +348,7 @@ fn decode_page(tree: u32, order: &mut TreeOrder, body: Vec<u8>) -> Result<Page, 
     while !rest.is_empty() {
         let (item, behind) = decode_head(FrameType::Page, rest)?;
         let end = body.len() - behind.len();
-        if order.is_ended() && item != PageItem::End || items.len() > PAGE_ITEMS_MAX {
+        if order.is_ended() && item != PageItem::End || items.len() == PAGE_ITEMS_MAX {
             return Err(Violation::TreeOrder);
         }
         match item {

@@ -318,7 +318,7 @@ fn items_that_cannot_be_are_refused() {
     check("an empty page", &[&tree(None)], &[page(&[])], malformed);
     let unknown = (FrameType::Page, vec![5]);
     check("an unknown item", &[&tree(None)], &[unknown], malformed);
-    let names: Vec<_> = (0..=PAGE_ITEMS_MAX).map(|n| format!("{n:05}")).collect();
+    let names: Vec<_> = (0..PAGE_ITEMS_MAX).map(|n| format!("{n:05}")).collect();
     let many: Vec<_> = std::iter::once(directory(""))
         .chain(names.iter().map(|name| file(name)))
         .collect();
