@@ -19,6 +19,7 @@ use crate::events::{EventLog, PathText, Record};
 use crate::exit::{CommandError, Exit, OrExit, Outcome, output_ended};
 use crate::progress::SoFar;
 use crate::rate::Rate;
+use crate::sole_file::sole_file;
 use crate::trust::{self, Server, TrustSettings};
 
 /// What is verified and not written yet.
@@ -101,8 +102,8 @@ pub(crate) async fn show(server: &Server, path: &RelativePath) -> Result<(), Com
 async fn fetch(settings: &CatSettings<'_>) -> Result<Option<(u64, ContentHash)>, CommandError> {
     let address = settings.address;
     let mut server = trust::meet(address, settings.trust).await?;
-    let is_directory = address.directory_only || address.path.is_root();
-    if is_directory {
+    let path = sole_file(&server, &address.path).await?;
+    if address.directory_only || path.is_root() {
         let message = format!(
             "{}; only a single file can be written out",
             Refusal::IsDirectory
@@ -114,7 +115,7 @@ async fn fetch(settings: &CatSettings<'_>) -> Result<Option<(u64, ContentHash)>,
         is_terminal: false,
         throttle: rate_limit.map(Throttle::new),
     };
-    let copied = copy(&server, &address.path, settings.expect, output).await?;
+    let copied = copy(&server, &path, settings.expect, output).await?;
     server.handle_success()?;
     Ok(copied)
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use packhorse_client::settings::DownloadSettings;
 use packhorse_protocol::address::Address;
+use packhorse_protocol::path::RelativePath;
 use packhorse_storage::destination::DestinationOptions;
 use packhorse_storage::workers::DiskWorkers;
 
@@ -20,7 +21,8 @@ use crate::exit::{CommandError, Exit, Outcome};
 use crate::fetch::{Fetch, FetchEnd, client_runtime, client_workers};
 use crate::progress::{ProgressLine, SoFar};
 use crate::settings::{GetDestination, GetSettings};
-use crate::trust::{self, TrustSettings};
+use crate::sole_file::sole_file;
+use crate::trust::{self, Server, TrustSettings};
 
 /// Fetches what was asked for, one address after the other.
 pub(crate) fn run(settings: GetSettings) -> Outcome {
@@ -133,32 +135,41 @@ impl Get<'_> {
     }
 
     async fn fetch(&self, address: &Address) -> FetchEnd {
-        let mut server = match trust::meet(address, self.trust).await {
-            Ok(server) => server,
-            Err(CommandError { exit, error }) => {
-                return FetchEnd {
-                    so_far: SoFar::default(),
-                    is_reached: false,
-                    exit,
-                    error: Some(error),
+        match self.begin(address).await {
+            Ok((mut server, path)) => {
+                let fetch = Fetch {
+                    server: &mut server,
+                    destination: self.destination,
+                    options: self.options,
+                    download: DownloadSettings {
+                        path,
+                        directory_only: address.directory_only,
+                        ..self.download.clone()
+                    },
+                    workers: Arc::clone(&self.workers),
+                    observer: Arc::clone(&self.observer) as _,
+                    progress: &self.progress,
                 };
+                fetch.run().await
             }
-        };
-        Fetch {
-            server: &mut server,
-            destination: self.destination,
-            options: self.options,
-            download: DownloadSettings {
-                path: address.path.clone(),
-                directory_only: address.directory_only,
-                ..self.download.clone()
+            Err(CommandError { exit, error }) => FetchEnd {
+                so_far: SoFar::default(),
+                is_reached: false,
+                exit,
+                error: Some(error),
             },
-            workers: Arc::clone(&self.workers),
-            observer: Arc::clone(&self.observer) as _,
-            progress: &self.progress,
         }
-        .run()
-        .await
+    }
+
+    /// The server at `address`, and the path to ask for.
+    async fn begin(&self, address: &Address) -> Result<(Server, RelativePath), CommandError> {
+        let server = trust::meet(address, self.trust).await?;
+        let is_for_one_file = self.download.name.is_some() || self.download.expect.is_some();
+        let path = match is_for_one_file {
+            true => sole_file(&server, &address.path).await?,
+            false => address.path.clone(),
+        };
+        Ok((server, path))
     }
 }
 

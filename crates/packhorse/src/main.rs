@@ -25,6 +25,7 @@ mod secret_file;
 mod serve;
 mod settings;
 mod shell;
+mod sole_file;
 mod state;
 mod time_span;
 mod trust;

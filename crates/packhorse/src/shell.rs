@@ -178,7 +178,7 @@ impl Shell {
                 );
                 Err(CommandError::new(Exit::SomeFailed, message).into())
             }
-            Err(failure) => Err(failure.about(&path).into()),
+            Err(failure) => Err(about(failure, &path).into()),
         }
     }
 
@@ -216,12 +216,10 @@ impl Shell {
             }
             Some(end) => match end.error {
                 None => Ok(()),
-                Some(error) => Err(CommandError {
-                    exit: end.exit,
-                    error,
+                Some(error) => {
+                    let exit = end.exit;
+                    Err(about(CommandError { exit, error }, &path).into())
                 }
-                .about(&path)
-                .into()),
             },
         }
     }
@@ -238,7 +236,7 @@ impl Shell {
         let is_file = links == Links::Follow
             || match self.block_on(look_up(&self.server, path, links))? {
                 Ok(found) => matches!(found, Found::Other),
-                Err(failure) => return Err(failure.about(path)),
+                Err(failure) => return Err(about(failure, path)),
             };
         let name = [self.prefix.as_slice(), name.as_bytes()].concat();
         let name = Name::parse(&name).map_err(|error| {
@@ -260,7 +258,7 @@ impl Shell {
         };
         match self.block_on(listing.print(&self.server, &path))? {
             Ok(_) => Ok(()),
-            Err(failure) => Err(failure.about(&path).into()),
+            Err(failure) => Err(about(failure, &path).into()),
         }
     }
 
@@ -277,14 +275,14 @@ impl Shell {
             Ok(Found::Other) => CommandError::new(Exit::SomeFailed, "it is not a directory"),
             Err(failure) => failure,
         };
-        Err(message.about(&path).into())
+        Err(about(message, &path).into())
     }
 
     fn show(&mut self, typed: &[u8]) -> Result<(), Stop> {
         let path = self.resolve(typed)?;
         match self.block_on(cat::show(&self.server, &path))? {
             Ok(()) => Ok(()),
-            Err(failure) => Err(failure.about(&path).into()),
+            Err(failure) => Err(about(failure, &path).into()),
         }
     }
 
@@ -350,6 +348,15 @@ fn interruptible<T>(
             _ = tokio::signal::ctrl_c() => None,
         }
     })
+}
+
+/// Says of which path something failed, unless it has nothing to do with the path.
+fn about(failure: CommandError, path: &RelativePath) -> CommandError {
+    match failure.exit {
+        Exit::NoConnection | Exit::Refused => failure,
+        _ if path.is_root() => failure.about("/"),
+        _ => failure.about(path),
+    }
 }
 
 /// A path as it stands behind a `/`: nothing for the root.

@@ -172,6 +172,25 @@ fn a_file_goes_to_standard_output() {
 }
 
 #[test]
+fn the_only_file_of_a_server_needs_no_path() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("hello.txt", "hello\n");
+    let file = sandbox.path("served/hello.txt");
+    let server = sandbox.serve_paths(&[file.to_str().unwrap()], &[]);
+    let address = server.address.as_str();
+    assert_eq!(
+        sandbox.run(&["get", address, "-o", "-"]).code(0).stdout,
+        b"hello\n"
+    );
+    sandbox
+        .run(&["get", address, "--as", "bye.txt", "--expect", HELLO_HASH])
+        .code(0);
+    assert_eq!(sandbox.read("bye.txt"), b"hello\n");
+    sandbox.run(&["get", address]).code(0);
+    assert_eq!(sandbox.read("hello.txt"), b"hello\n");
+}
+
+#[test]
 fn only_the_expected_content_is_accepted() {
     let sandbox = Sandbox::new();
     make_tree(&sandbox);

@@ -13,4 +13,5 @@ mod sandbox;
 mod serving;
 mod shell;
 mod streams;
+mod terminal;
 mod trust;

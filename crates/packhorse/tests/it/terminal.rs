@@ -1,0 +1,174 @@
+//! What a person sees on a terminal of 80 columns: `tmux` is the terminal.
+
+use std::env;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::sandbox::Sandbox;
+
+const TIME_MAX: Duration = Duration::from_secs(30);
+
+/// A terminal with a shell of its own tmux server, which ends with it.
+struct Terminal {
+    socket: String,
+}
+
+impl Terminal {
+    /// `None` where there is no tmux; an error there if everything has to be checked.
+    fn open(sandbox: &Sandbox) -> Option<Self> {
+        if Command::new("tmux").arg("-V").output().is_err() {
+            assert!(env::var_os("CI").is_none(), "tmux is missing");
+            eprintln!("SKIPPED: tmux is missing");
+            return None;
+        }
+        let socket = sandbox.path("tmux").to_str().unwrap().to_owned();
+        let terminal = Self { socket };
+        let state = format!("PACKHORSE_STATE={}", sandbox.path("state").display());
+        let here = sandbox.path("here");
+        terminal.tmux(
+            &[
+                "-f",
+                "/dev/null",
+                "new-session",
+                "-d",
+                "-x",
+                "80",
+                "-y",
+                "24",
+                "-c",
+            ]
+            .into_iter()
+            .chain([here.to_str().unwrap(), "-e", &state, "sh"])
+            .collect::<Vec<_>>(),
+        );
+        // What the prompt looks like is the shell's affair.
+        terminal.send("PS1='$ '; clear", "Enter");
+        terminal.wait_for("$");
+        Some(terminal)
+    }
+
+    fn tmux(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("tmux");
+        let output = command
+            .arg("-S")
+            .arg(&self.socket)
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Types `text` and then presses `key`.
+    fn send(&self, text: &str, key: &str) {
+        if !text.is_empty() {
+            self.tmux(&["send-keys", "-l", text]);
+        }
+        self.tmux(&["send-keys", key]);
+    }
+
+    /// Waits until the screen shows `text`. Returns the screen.
+    fn wait_for(&self, text: &str) -> String {
+        let start = Instant::now();
+        loop {
+            let screen = self.tmux(&["capture-pane", "-p"]);
+            if screen.contains(text) {
+                return screen;
+            }
+            assert!(
+                start.elapsed() < TIME_MAX,
+                "{text:?} does not appear:\n{screen}"
+            );
+            sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let mut command = Command::new("tmux");
+        let _ = command
+            .arg("-S")
+            .arg(&self.socket)
+            .arg("kill-server")
+            .output();
+    }
+}
+
+#[test]
+fn a_person_is_asked_and_sees_how_far_it_is() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("large", vec![5; 12 << 20]);
+    let server = sandbox.serve(&["--open", "--rate-limit", "4M"]);
+    let Some(terminal) = Terminal::open(&sandbox) else {
+        return;
+    };
+    let get = format!(
+        "{} get {}",
+        env!("CARGO_BIN_EXE_packhorse"),
+        server.bare("large")
+    );
+    terminal.send(&get, "Enter");
+    terminal.wait_for("[yes/no]");
+    terminal.send("no", "Enter");
+    terminal.wait_for("the server was not accepted");
+    terminal.send("clear", "Enter");
+    terminal.send(&format!("{get}; echo code=$?"), "Enter");
+    terminal.wait_for("[yes/no]");
+    terminal.send("yes", "Enter");
+    let screen = terminal.wait_for(" left ");
+    assert!(
+        screen.contains("of 12.6 MB") && screen.contains("0 of 1 files"),
+        "{screen}"
+    );
+    let screen = terminal.wait_for("code=0");
+    assert!(screen.contains("fetched 1 file, 12.6 MB in"), "{screen}");
+    assert!(
+        !screen.contains(" left "),
+        "the progress line is still there:\n{screen}"
+    );
+}
+
+#[test]
+fn the_shell_completes_names_and_remembers_lines() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("a file with spaces.txt", "content");
+    sandbox.serve_file("dir/inner.txt", "inner\n");
+    let server = sandbox.serve(&["--open"]);
+    let Some(terminal) = Terminal::open(&sandbox) else {
+        return;
+    };
+    let shell = format!(
+        "{} shell {}",
+        env!("CARGO_BIN_EXE_packhorse"),
+        server.address
+    );
+    terminal.send(
+        &format!("clear; {shell} --prefix new; echo code=$?"),
+        "Enter",
+    );
+    terminal.wait_for("packhorse:/>");
+    terminal.send("a", "Tab");
+    terminal.wait_for("a\\ file\\ with\\ spaces.txt");
+    terminal.send("", "Enter");
+    terminal.wait_for("wrote newa file with spaces.txt, 7 bytes");
+    terminal.send("cat d", "Tab");
+    terminal.wait_for("cat dir/");
+    terminal.send("i", "Tab");
+    terminal.wait_for("cat dir/inner.txt");
+    terminal.send("", "Enter");
+    terminal.wait_for("\ninner\n");
+    terminal.send("cd dir", "Enter");
+    terminal.wait_for("packhorse:/dir>");
+    terminal.send("", "Up");
+    terminal.send("", "Up");
+    terminal.wait_for("packhorse:/dir> cat dir/inner.txt");
+    terminal.send("", "C-c");
+    terminal.send("", "Enter");
+    terminal.wait_for("code=0");
+}
