@@ -3,9 +3,12 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
-/// Says something to the person; never with a secret in it. What a peer wrote must be escaped.
+/// Says something to the person; never with a secret in it.
+///
+/// What a peer wrote must be escaped; should some of it come through in the words of a library, it
+/// can still do nothing to a terminal.
 pub(crate) fn say(line: impl Display) {
-    let text = format!("{line}\n");
+    let text = without_controls(&format!("{line}\n"));
     // If nobody listens to the talk, the work goes on.
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
@@ -19,6 +22,18 @@ pub(crate) fn print(line: impl Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+fn without_controls(text: &str) -> String {
+    let mut harmless = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && character != '\n' {
+            harmless.extend(character.escape_unicode());
+        } else {
+            harmless.push(character);
+        }
+    }
+    harmless
 }
 
 /// Replaces every key and token in `text`, which may quote what the user typed.
@@ -53,6 +68,14 @@ pub(crate) fn without_secrets(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn controls_are_escaped() {
+        assert_eq!(
+            without_controls("a\\n\tb\n\x1b[2J\u{9b}"),
+            "a\\n\\u{9}b\n\\u{1b}[2J\\u{9b}"
+        );
+    }
 
     #[test]
     fn secrets_are_replaced() {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::exit::{CommandError, Exit, OrExit};
@@ -49,36 +49,40 @@ impl State {
     }
 }
 
+/// One that is there already may be someone's own directory, whose mode is not ours to change; each
+/// file in it has a mode of its own.
 fn make_private(directory: &Path) -> io::Result<()> {
     if let Some(parent) = directory.parent() {
         fs::create_dir_all(parent)?;
     }
     match DirBuilder::new().mode(0o700).create(directory) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        made => made?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
+        made => made,
     }
-    if fs::metadata(directory)?.mode() & 0o077 != 0 {
-        fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
     use super::*;
 
     #[test]
-    fn the_directory_is_its_owners_only() {
+    fn the_directory_is_made_for_its_owner_when_it_is_needed() {
         let parent = tempfile::tempdir().unwrap();
         let directory = parent.path().join("a/b");
+        let mode = || fs::metadata(&directory).unwrap().mode() & 0o777;
         let state = State::new(Some(directory.clone()));
         assert_eq!(state.file("x").unwrap(), directory.join("x"));
         assert!(!directory.exists());
-        for _ in 0..2 {
-            state.file_in_place("x").unwrap();
-            assert_eq!(fs::metadata(&directory).unwrap().mode() & 0o777, 0o700);
-            fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
-        }
+        state.file_in_place("x").unwrap();
+        assert_eq!(mode(), 0o700);
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+        state.file_in_place("x").unwrap();
+        assert_eq!(mode(), 0o755);
+        fs::remove_dir(&directory).unwrap();
+        fs::write(&directory, "").unwrap();
+        assert!(state.file_in_place("x").is_err());
         assert!(State::new(None).file("x").is_err());
     }
 }

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "what tests share fails as a test does")]
 
+mod crowd;
 mod demo;
+mod exact;
 mod existing;
 mod fetching;
 mod help;
+mod kills;
 mod listing;
 mod python;
 mod refusals;

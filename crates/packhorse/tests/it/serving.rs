@@ -1,6 +1,8 @@
 //! `packhorse serve`
 
 use std::fs;
+use std::io::Read;
+use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -180,6 +182,41 @@ fn a_second_signal_ends_it_at_once() {
     );
     get.wait().code(3);
     assert!(!sandbox.path("here/a").exists());
+}
+
+#[test]
+fn there_are_only_so_many_clients() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("a", vec![1; 3_000_000]);
+    let server = sandbox.serve(&["--max-clients", "1"]);
+    let arguments = ["get", &server.at("a"), "--rate-limit", "1500k"];
+    let get = sandbox.start(&mut sandbox.command(&arguments));
+    server.running.wait_for_stderr("path=a");
+    sandbox
+        .run(&["ls", &server.address])
+        .code(3)
+        .says("as many clients as it takes");
+    // Its own second connection was refused too, and it needs none.
+    get.wait().code(0);
+    assert_eq!(sandbox.read("a").len(), 3_000_000);
+    sandbox.run(&["ls", &server.address]).code(0);
+}
+
+#[test]
+fn who_says_nothing_is_left() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.serve(&["--greeting-timeout", "300ms"]);
+    let mut silent = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    silent
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let start = Instant::now();
+    assert_eq!(silent.read(&mut [0]).unwrap_or(0), 0);
+    let took = start.elapsed();
+    assert!(
+        (Duration::from_millis(200)..Duration::from_secs(10)).contains(&took),
+        "{took:?}"
+    );
 }
 
 #[test]
