@@ -205,6 +205,14 @@ impl<'a, S: Stream> Driver<'a, S> {
                 *rest = rest.split_at(range.count()).1;
                 site.handle_hole(file, range, version);
             }
+            (Answer::Hole(range, version), Some(Task::Read(Reader::RecheckHoles(file), rest))) => {
+                *rest = rest.split_at(range.count()).1;
+                site.handle_hole_again(file, range, version);
+            }
+            (Answer::Group(_), Some(Task::Read(reader @ Reader::RecheckHoles(_), rest))) => {
+                *rest = rest.split_at(1).1;
+                site.handle_read_refused(reader, Refusal::Changed);
+            }
             (Answer::Hashes(range, version, hashes), Some(Task::Read(reader, rest))) => {
                 *rest = rest.split_at(range.count()).1;
                 if version != reader.wanted().info.version {

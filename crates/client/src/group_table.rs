@@ -79,6 +79,26 @@ impl GroupTable {
         range.count()
     }
 
+    /// The groups of `range` in runs: each with whether it is a run of holes.
+    pub(crate) fn runs(&self, range: GroupRange) -> Vec<(GroupRange, bool)> {
+        let mut runs = Vec::new();
+        let mut at = range.start();
+        let mut add = |start, end, is_hole| {
+            let run = GroupRange::new(start, end).filter(|run| !run.is_empty());
+            runs.extend(run.map(|run| (run, is_hole)));
+        };
+        for (&start, &end) in &self.holes {
+            let (start, end) = (start.max(at), end.min(range.end()));
+            if start < end {
+                add(at, start, false);
+                add(start, end, true);
+                at = end;
+            }
+        }
+        add(at, range.end(), false);
+        runs
+    }
+
     /// Whether there are any holes.
     pub(crate) fn has_holes(&self) -> bool {
         !self.holes.is_empty()
@@ -115,6 +135,14 @@ mod tests {
         assert_eq!(table.get(group(30)), GroupState::Missing);
         assert_eq!(table.get(group(300)), GroupState::Data(hash));
         assert!(table.has_holes());
+        let range = |start, end| GroupRange::new(start, end).unwrap();
+        let runs = [
+            (range(5, 30), true),
+            (range(30, 40), false),
+            (range(40, 45), true),
+        ];
+        assert_eq!(table.runs(range(5, 45)), runs);
+        assert_eq!(table.runs(range(31, 33)), [(range(31, 33), false)]);
     }
 
     #[test]

@@ -160,6 +160,11 @@ impl LargeDownload {
         }
     }
 
+    /// All its groups, all of them in place, in runs: each with whether it is a run of holes.
+    pub(crate) fn runs(&self) -> Vec<(GroupRange, bool)> {
+        self.groups().runs(self.range())
+    }
+
     /// Whether some of its groups are holes, whose hashes nobody has computed.
     pub(crate) fn has_holes(&self) -> bool {
         self.groups().has_holes()

@@ -76,6 +76,8 @@ pub(crate) enum Reader {
     Content(Arc<LargeDownload>),
     /// Their hashes, for a file that is written and may have changed unseen.
     Recheck(Arc<LargeDownload>),
+    /// Whether they are holes still, for such a file.
+    RecheckHoles(Arc<LargeDownload>),
     /// Their hashes, to find what differs from a file that is there.
     Compare(Arc<Comparison>),
 }
@@ -84,7 +86,7 @@ impl Reader {
     /// What is asked of the groups.
     pub(crate) fn what(&self) -> ReadWhat {
         match self {
-            Self::Content(_) => ReadWhat::Content,
+            Self::Content(_) | Self::RecheckHoles(_) => ReadWhat::Content,
             Self::Recheck(_) | Self::Compare(_) => ReadWhat::Hashes,
         }
     }
@@ -92,7 +94,7 @@ impl Reader {
     /// The file that is asked for.
     pub(crate) fn wanted(&self) -> &Wanted {
         match self {
-            Self::Content(file) | Self::Recheck(file) => &file.wanted,
+            Self::Content(file) | Self::Recheck(file) | Self::RecheckHoles(file) => &file.wanted,
             Self::Compare(comparison) => &comparison.wanted,
         }
     }
@@ -100,7 +102,9 @@ impl Reader {
     /// Whether nothing more is to be done for the file.
     pub(crate) fn is_given_up(&self) -> bool {
         match self {
-            Self::Content(file) | Self::Recheck(file) => file.is_given_up(),
+            Self::Content(file) | Self::Recheck(file) | Self::RecheckHoles(file) => {
+                file.is_given_up()
+            }
             Self::Compare(comparison) => comparison.is_given_up(),
         }
     }

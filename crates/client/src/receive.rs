@@ -99,10 +99,24 @@ impl Site {
         self.handle_progress(file, progress);
     }
 
+    /// Groups of a file that is checked once more are holes still.
+    pub(crate) fn handle_hole_again(
+        &self,
+        file: &Arc<LargeDownload>,
+        range: GroupRange,
+        version: Version,
+    ) {
+        if !file.is_version(version) {
+            self.begin_anew(file);
+        } else if file.handle_rechecked(range.count()) {
+            self.plan.want_confirmation(file);
+        }
+    }
+
     /// Hashes have come, for a file that is compared or checked once more.
     pub(crate) fn handle_hashes(&self, reader: &Reader, range: GroupRange, hashes: &[GroupHash]) {
         match reader {
-            Reader::Content(_) => {}
+            Reader::Content(_) | Reader::RecheckHoles(_) => {}
             Reader::Compare(comparison) => match comparison.handle_hashes(range, hashes) {
                 Ok(true) => self.handle_compared(comparison),
                 Ok(false) => {}
@@ -140,10 +154,12 @@ impl Site {
     /// A `Read` was refused.
     pub(crate) fn handle_read_refused(&self, reader: &Reader, refusal: Refusal) {
         match reader {
-            Reader::Content(file) | Reader::Recheck(file) => match refusal {
-                Refusal::Changed => self.begin_anew(file),
-                refusal => self.give_up(file, &Failure::Refused(refusal)),
-            },
+            Reader::Content(file) | Reader::Recheck(file) | Reader::RecheckHoles(file) => {
+                match refusal {
+                    Refusal::Changed => self.begin_anew(file),
+                    refusal => self.give_up(file, &Failure::Refused(refusal)),
+                }
+            }
             Reader::Compare(comparison) => {
                 if comparison.give_up() {
                     self.plan.handle_large_ended();
@@ -159,8 +175,15 @@ impl Site {
             Verdict::Changed => self.begin_anew(file),
             Verdict::Unsure => {
                 file.begin_recheck();
-                self.plan
-                    .want_groups(Reader::Recheck(Arc::clone(file)), file.range());
+                for (run, is_hole) in file.runs() {
+                    let file = Arc::clone(file);
+                    let reader = if is_hole {
+                        Reader::RecheckHoles(file)
+                    } else {
+                        Reader::Recheck(file)
+                    };
+                    self.plan.want_groups(reader, run);
+                }
             }
             Verdict::Confirmed => self.finish(file),
         }
