@@ -58,7 +58,8 @@ fn the_right_to_read_comes_from_the_environment() {
     get_bare(&sandbox, &server, &first_use, None)
         .code(4)
         .says("the key is wrong or missing");
-    let wrong = token.trim().replace('a', "b").replace('c', "d");
+    let first = if token.starts_with('a') { "b" } else { "a" };
+    let wrong = format!("{first}{}", &token.trim()[1..]);
     get_bare(&sandbox, &server, &first_use, Some(&wrong)).code(4);
     get_bare(&sandbox, &server, &first_use, Some("nonsense"))
         .code(4)
