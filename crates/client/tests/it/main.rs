@@ -1,0 +1,15 @@
+//! Downloads from a server that lies, changes its mind, falls silent and hangs up.
+//!
+//! [`scripted_server`] follows the protocol until a test's script bends it; [`scene`] runs a
+//! download from it and looks at the destination, at what was reported, and at what lies outside.
+
+// The lint's exception for tests does not reach the functions that tests share.
+#![allow(clippy::unwrap_used)]
+
+mod honest;
+mod lies;
+mod names;
+mod scene;
+mod scripted_server;
+mod tree;
+mod wire;
