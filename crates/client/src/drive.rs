@@ -122,7 +122,10 @@ impl<'a, S: Stream> Driver<'a, S> {
     /// Asks for whatever there is room for. True once everything is done.
     async fn ask(&mut self) -> Result<bool, ConnectError> {
         while self.has_room() {
-            match self.crew.site.plan.next(self.slot) {
+            // Descriptions share one number, so only one of them can be open.
+            let describes = |task: &Task| matches!(task, Task::Describe(_));
+            let may_describe = !self.asked.iter().any(describes);
+            match self.crew.site.plan.next(self.slot, may_describe) {
                 Next::Wait => return Ok(false),
                 Next::Finished => return Ok(true),
                 Next::Begin(wanted) => {

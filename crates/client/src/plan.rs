@@ -180,13 +180,13 @@ impl Plan {
         state.slots
     }
 
-    /// What connection `slot` should do now.
-    pub(crate) fn next(&self, slot: usize) -> Next {
+    /// What connection `slot` should do now; it can have a file described if `may_describe`.
+    pub(crate) fn next(&self, slot: usize, may_describe: bool) -> Next {
         let mut state = self.lock();
         if state.is_finished() {
             return Next::Finished;
         }
-        let next = state.next(slot, self.connections);
+        let next = state.next(slot, may_describe, self.connections);
         if !matches!(next, Next::Wait) {
             state.busy += 1;
         }
@@ -314,11 +314,11 @@ impl Plan {
 }
 
 impl State {
-    fn next(&mut self, slot: usize, connections: usize) -> Next {
+    fn next(&mut self, slot: usize, may_describe: bool, connections: usize) -> Next {
         if let Some(file) = self.confirms.pop_front() {
             return Next::Ask(Task::Confirm(file));
         }
-        if let Some(file) = self.changed.pop_front() {
+        if may_describe && let Some(file) = self.changed.pop_front() {
             return Next::Ask(Task::Describe(file));
         }
         if self.pages_asked == 0 && self.may_ask_for_page(slot) {
