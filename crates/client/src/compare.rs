@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use packhorse_protocol::content::{GroupHash, GroupIndex, GroupRange, group_count, group_length};
+use packhorse_protocol::content::{ContentHash, GroupHash, GroupIndex, GroupRange, merge_groups};
+use packhorse_protocol::limits::GROUP_BYTES;
 use packhorse_storage::destination::{EntryError, ExistingFile};
 
 use crate::group_table::{GroupState, GroupTable};
@@ -19,20 +20,63 @@ pub(crate) struct Comparison {
     equal: Mutex<GroupTable>,
     equal_count: AtomicU64,
     missing: AtomicU64,
+    /// Reads of hashes whose answers have not ended.
+    reads_open: AtomicU64,
+    /// Some hashes were taken when a change could still have gone unseen.
+    unsettled: AtomicBool,
     given_up: AtomicBool,
 }
 
 impl Comparison {
     /// Compares `wanted` with `existing`.
     pub(crate) fn new(wanted: Wanted, existing: ExistingFile) -> Self {
-        Self {
-            missing: AtomicU64::new(group_count(wanted.info.size)),
+        let mut comparison = Self {
             wanted,
             existing,
             equal: Mutex::default(),
             equal_count: AtomicU64::new(0),
+            missing: AtomicU64::new(0),
+            reads_open: AtomicU64::new(0),
+            unsettled: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
+        };
+        *comparison.missing.get_mut() = comparison.range().count();
+        comparison
+    }
+
+    /// The groups that are compared: those that both files have, and of the same length.
+    pub(crate) fn range(&self) -> GroupRange {
+        let (ours, theirs) = (self.existing.size(), self.wanted.info.size);
+        if ours == theirs {
+            return GroupRange::whole(ours);
         }
+        let common = ours.min(theirs) / GROUP_BYTES as u64;
+        GroupRange::new(0, common).unwrap_or(GroupRange::EMPTY)
+    }
+
+    /// A read of some hashes begins. Returns whether what is read is known to be settled: never.
+    pub(crate) fn begin_read(&self) -> bool {
+        self.reads_open.fetch_add(1, Ordering::AcqRel);
+        false
+    }
+
+    /// The answer to a read has ended; `settled` is what it said of the file's state at its start.
+    pub(crate) fn end_read(&self, settled: bool) {
+        if !settled {
+            self.unsettled.store(true, Ordering::Release);
+        }
+        self.reads_open.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// The answer to a read was lost, with what it would have said of the file's state at its start
+    /// unless `settled` says that this does not matter.
+    pub(crate) fn handle_lost_read(&self, settled: bool) {
+        self.end_read(settled);
+    }
+
+    /// Whether all hashes are known to have been taken from a settled file.
+    pub(crate) fn was_settled(&self) -> bool {
+        self.reads_open.load(Ordering::Acquire) == 0 && !self.unsettled.load(Ordering::Acquire)
     }
 
     /// The server's hashes of `range` have come. True once those of all groups have.
@@ -43,12 +87,10 @@ impl Comparison {
     ) -> Result<bool, EntryError> {
         let mut buffer = Vec::new();
         for (group, &hash) in range.iter().zip(hashes) {
-            if self.has_group(group) {
-                self.existing.read_group(group, &mut buffer)?;
-                if GroupHash::of(group, self.wanted.info.size, &buffer) == hash {
-                    self.equal().set_data(group, hash);
-                    self.equal_count.fetch_add(1, Ordering::AcqRel);
-                }
+            self.existing.read_group(group, &mut buffer)?;
+            if GroupHash::of(group, self.wanted.info.size, &buffer) == hash {
+                self.equal().set_data(group, hash);
+                self.equal_count.fetch_add(1, Ordering::AcqRel);
             }
         }
         Ok(self.missing.fetch_sub(range.count(), Ordering::AcqRel) == range.count())
@@ -56,9 +98,17 @@ impl Comparison {
 
     /// Whether the two files have the same content, once all was compared.
     pub(crate) fn is_same(&self) -> bool {
-        let size = self.wanted.info.size;
-        self.existing.size() == size
-            && self.equal_count.load(Ordering::Acquire) == group_count(size)
+        self.existing.size() == self.wanted.info.size
+            && self.equal_count.load(Ordering::Acquire) == self.range().count()
+    }
+
+    /// The hash of both files, once they were found to be the same.
+    pub(crate) fn content_hash(&self) -> ContentHash {
+        let hashes = self
+            .range()
+            .iter()
+            .filter_map(|group| self.equal_group(group));
+        merge_groups(&hashes.collect::<Vec<_>>())
     }
 
     /// The hash of `group` if both files have it alike.
@@ -77,12 +127,6 @@ impl Comparison {
     /// Whether it was given up.
     pub(crate) fn is_given_up(&self) -> bool {
         self.given_up.load(Ordering::Acquire)
-    }
-
-    /// Whether the file that is there has a group of the same length in this place.
-    fn has_group(&self, group: GroupIndex) -> bool {
-        let length = group_length(group, self.wanted.info.size);
-        length > 0 && length == group_length(group, self.existing.size())
     }
 
     fn equal(&self) -> MutexGuard<'_, GroupTable> {

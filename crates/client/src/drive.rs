@@ -144,7 +144,7 @@ impl<'a, S: Stream> Driver<'a, S> {
 
     fn has_room(&self) -> bool {
         let expected = |task: &Task| match task {
-            Task::Read(Reader::Content(_), rest) => rest.count() * GROUP_BYTES as u64,
+            Task::Read(Reader::Content(_), rest, _) => rest.count() * GROUP_BYTES as u64,
             Task::Read(..) | Task::Page | Task::Fetch(_) => 1 << 20,
             Task::Confirm(_) | Task::Describe(_) => 0,
         };
@@ -166,7 +166,7 @@ impl<'a, S: Stream> Driver<'a, S> {
                 let paths = files.iter().map(|file| file.remote.clone()).collect();
                 Request::Fetch(FetchRequest { options, paths })
             }
-            Task::Read(reader, range) => self.read_request(reader.wanted(), reader, *range),
+            Task::Read(reader, range, _) => self.read_request(reader.wanted(), reader, *range),
             Task::Confirm(file) => {
                 let reader = Reader::Content(Arc::clone(file));
                 self.read_request(&file.wanted, &reader, GroupRange::EMPTY)
@@ -196,7 +196,7 @@ impl<'a, S: Stream> Driver<'a, S> {
     pub(crate) async fn handle_answer(&mut self, answer: Answer) -> Result<(), ConnectError> {
         let site = &self.crew.site;
         match (answer, self.asked.front_mut()) {
-            (Answer::Group(group), Some(Task::Read(Reader::Content(file), rest))) => {
+            (Answer::Group(group), Some(Task::Read(Reader::Content(file), rest, _))) => {
                 *rest = rest.split_at(1).1;
                 let (site, file) = (Arc::clone(site), Arc::clone(file));
                 let bytes = group.bytes().len();
@@ -204,19 +204,22 @@ impl<'a, S: Stream> Driver<'a, S> {
                 self.crew.pass(bytes).await;
                 self.start_counted_job(memory, move || site.handle_group(&file, &group));
             }
-            (Answer::Hole(range, version), Some(Task::Read(Reader::Content(file), rest))) => {
+            (Answer::Hole(range, version), Some(Task::Read(Reader::Content(file), rest, _))) => {
                 *rest = rest.split_at(range.count()).1;
                 site.handle_hole(file, range, version);
             }
-            (Answer::Hole(range, version), Some(Task::Read(Reader::RecheckHoles(file), rest))) => {
+            (
+                Answer::Hole(range, version),
+                Some(Task::Read(Reader::RecheckHoles(file), rest, _)),
+            ) => {
                 *rest = rest.split_at(range.count()).1;
                 site.handle_hole_again(file, range, version);
             }
-            (Answer::Group(_), Some(Task::Read(reader @ Reader::RecheckHoles(_), rest))) => {
+            (Answer::Group(_), Some(Task::Read(reader @ Reader::RecheckHoles(_), rest, _))) => {
                 *rest = rest.split_at(1).1;
                 site.handle_read_refused(reader, Refusal::Changed);
             }
-            (Answer::Hashes(range, version, hashes), Some(Task::Read(reader, rest))) => {
+            (Answer::Hashes(range, version, hashes), Some(Task::Read(reader, rest, _))) => {
                 *rest = rest.split_at(range.count()).1;
                 if version != reader.wanted().info.version {
                     site.handle_read_refused(reader, Refusal::Changed);
@@ -261,7 +264,7 @@ impl<'a, S: Stream> Driver<'a, S> {
                     None => site.handle_refused(wanted, Refusal::NotFound),
                 }
             }
-            (Answer::Done(done), Some(Task::Read(reader, _))) => site.handle_read(reader, &done),
+            (Answer::Done(done), Some(Task::Read(reader, ..))) => site.handle_read(reader, &done),
             (Answer::Done(done), Some(Task::Confirm(file))) => {
                 let file = Arc::clone(file);
                 self.start_counted_job(None, move || site.handle_confirmation(&file, &done));
@@ -277,7 +280,7 @@ impl<'a, S: Stream> Driver<'a, S> {
                     .await?;
                 site.handle_refused(wanted, refusal);
             }
-            (Answer::Failed(refusal), Some(Task::Read(reader, _))) => {
+            (Answer::Failed(refusal), Some(Task::Read(reader, ..))) => {
                 site.handle_read_refused(reader, refusal);
             }
             (Answer::Failed(refusal), Some(Task::Confirm(file))) => {

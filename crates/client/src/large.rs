@@ -30,6 +30,8 @@ pub(crate) struct LargeDownload {
     damaged: AtomicU32,
     /// It was looked at when a change could still have gone unseen.
     unsettled: AtomicBool,
+    /// It was seen settled: whatever changes from then on shows in its version.
+    settled: AtomicBool,
     given_up: AtomicBool,
 }
 
@@ -64,6 +66,7 @@ impl LargeDownload {
             unchecked: AtomicU64::new(0),
             damaged: AtomicU32::new(0),
             unsettled: AtomicBool::new(false),
+            settled: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
         }
     }
@@ -119,18 +122,35 @@ impl LargeDownload {
         self.damaged.fetch_add(1, Ordering::Relaxed) < DAMAGED_MAX
     }
 
-    /// A `Read` of some groups begins; the file is not whole before its answer has ended.
-    pub(crate) fn begin_read(&self) {
+    /// A `Read` of some groups begins; the file is not whole before its answer has ended. Returns
+    /// whether the file was seen settled before.
+    pub(crate) fn begin_read(&self) -> bool {
         self.missing.fetch_add(1, Ordering::AcqRel);
+        self.settled.load(Ordering::Acquire)
     }
 
-    /// The answer to a `Read` has ended; `settled` is what it said of the file's state at its start,
-    /// and false if that is not known.
+    /// The answer to a `Read` has ended; `settled` is what it said of the file's state at its start.
     pub(crate) fn end_read(&self, settled: bool) -> Progress {
-        if !settled {
-            self.unsettled.store(true, Ordering::Release);
+        if settled {
+            self.settled.store(true, Ordering::Release);
+        } else {
+            self.handle_unsettled();
         }
         self.count_down(1)
+    }
+
+    /// The answer to a `Read` was lost; `settled` tells whether the groups that came are known to
+    /// have been read from a settled file.
+    pub(crate) fn handle_lost_read(&self, settled: bool) -> Progress {
+        if !settled {
+            self.handle_unsettled();
+        }
+        self.count_down(1)
+    }
+
+    /// Some of its groups may have changed without a trace since they were read.
+    pub(crate) fn handle_unsettled(&self) {
+        self.unsettled.store(true, Ordering::Release);
     }
 
     /// The hashes of all groups are to be compared with the server's once more.

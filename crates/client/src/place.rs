@@ -382,16 +382,18 @@ impl Site {
         } else {
             self.destination.compare(&wanted.path, &wanted.info)
         };
+        // Size and time do not tell whether it is the content that was expected.
+        let by_content = self.settings.checksum || self.settings.expect.is_some();
         match presence {
             Err(error) => self.fail(&wanted.path, &error.into()),
-            Ok(Presence::Same { mode }) if !self.settings.checksum => self.keep(&wanted, mode),
+            Ok(Presence::Same { mode }) if !by_content => self.keep(&wanted, mode),
             Ok(Presence::Different { .. } | Presence::OtherKind(_))
-                if self.existing == Existing::Refuse && !self.settings.checksum =>
+                if self.existing == Existing::Refuse && !by_content =>
             {
                 self.fail(&wanted.path, &Failure::Exists);
             }
             Ok(Presence::Same { .. } | Presence::Different { .. })
-                if self.settings.checksum || wanted.info.size > INLINE_BYTES_MAX =>
+                if by_content || wanted.info.size > INLINE_BYTES_MAX =>
             {
                 self.plan.want(Wanted {
                     compare: true,

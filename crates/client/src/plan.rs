@@ -61,12 +61,21 @@ pub(crate) enum Task {
     Page,
     /// Small files, whole.
     Fetch(VecDeque<Wanted>),
-    /// Groups of a file, or their hashes.
-    Read(Reader, GroupRange),
+    /// Groups of a file, or their hashes, of which these are still to come.
+    Read(Reader, GroupRange, ReadStart),
     /// The state of a file whose groups are all there.
     Confirm(Arc<LargeDownload>),
     /// All that is said of a file that has changed since the tree named it.
     Describe(Wanted),
+}
+
+/// What was known when groups were asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadStart {
+    /// How many they were.
+    groups: u64,
+    /// The file had been seen settled: whatever changes from then on shows in its version.
+    was_settled: bool,
 }
 
 /// Who asks for groups, and so what is done with them.
@@ -96,6 +105,19 @@ impl Reader {
         match self {
             Self::Content(file) | Self::Recheck(file) | Self::RecheckHoles(file) => &file.wanted,
             Self::Compare(comparison) => &comparison.wanted,
+        }
+    }
+
+    /// Asks for `groups` groups.
+    fn begin_read(&self, groups: u64) -> ReadStart {
+        let was_settled = match self {
+            Self::Content(file) => file.begin_read(),
+            Self::Compare(comparison) => comparison.begin_read(),
+            Self::Recheck(_) | Self::RecheckHoles(_) => true,
+        };
+        ReadStart {
+            groups,
+            was_settled,
         }
     }
 
@@ -233,7 +255,7 @@ impl Plan {
                         .into_iter()
                         .rev()
                         .for_each(|file| state.small.push_front(file)),
-                    Task::Read(reader, rest) => state.take_back_read(reader, rest),
+                    Task::Read(reader, rest, start) => state.take_back_read(reader, rest, start),
                     Task::Confirm(file) => state.confirms.push_front(file),
                     Task::Describe(file) => state.changed.push_front(file),
                 }
@@ -373,18 +395,22 @@ impl State {
         if !behind.is_empty() {
             self.reads.push_front((reader.clone(), behind));
         }
-        if let Reader::Content(file) = &reader {
-            file.begin_read();
-        }
-        Some(Task::Read(reader, rest))
+        let start = reader.begin_read(rest.count());
+        Some(Task::Read(reader, rest, start))
     }
 
-    /// A read was lost with `rest` still to come.
-    fn take_back_read(&mut self, reader: Reader, rest: GroupRange) {
-        if let Reader::Content(file) = &reader
-            && file.end_read(!rest.is_empty()) == Progress::Whole
-        {
-            self.confirms.push_back(Arc::clone(file));
+    /// A read was lost with `rest` still to come, and with what would have been said at its end of
+    /// the groups that came.
+    fn take_back_read(&mut self, reader: Reader, rest: GroupRange, start: ReadStart) {
+        let settled = start.was_settled || rest.count() == start.groups;
+        match &reader {
+            Reader::Content(file) => {
+                if file.handle_lost_read(settled) == Progress::Whole {
+                    self.confirms.push_back(Arc::clone(file));
+                }
+            }
+            Reader::Compare(comparison) => comparison.handle_lost_read(settled),
+            Reader::Recheck(_) | Reader::RecheckHoles(_) => {}
         }
         if !rest.is_empty() {
             self.reads.push_front((reader, rest));

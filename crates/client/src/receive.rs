@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use packhorse_protocol::content::{GroupHash, GroupRange};
 use packhorse_protocol::entry::{Refusal, Version};
+use packhorse_protocol::limits::FILE_BYTES_MAX;
 use packhorse_protocol::message::Done;
 use packhorse_protocol::session::Group;
-use packhorse_storage::destination::{Existing, LargeFile};
+use packhorse_storage::destination::{EntryError, Existing, ExistingFile, LargeFile};
 
 use crate::compare::Comparison;
 use crate::large::{LargeDownload, Progress, Verdict};
@@ -32,10 +33,10 @@ impl Site {
     }
 
     fn begin_comparison(&self, wanted: Wanted) {
-        match self.destination.open_existing(&wanted.path) {
+        match self.open_for_comparison(&wanted) {
             Ok(existing) => {
-                let range = GroupRange::whole(wanted.info.size);
                 let comparison = Arc::new(Comparison::new(wanted, existing));
+                let range = comparison.range();
                 if range.is_empty() {
                     return self.handle_compared(&comparison);
                 }
@@ -46,6 +47,16 @@ impl Site {
                 self.plan.handle_large_ended();
             }
         }
+    }
+
+    fn open_for_comparison(&self, wanted: &Wanted) -> Result<ExistingFile, EntryError> {
+        if wanted.info.size > FILE_BYTES_MAX {
+            return Err(EntryError::TooLarge {
+                path: wanted.path.clone(),
+                size: wanted.info.size,
+            });
+        }
+        self.destination.open_existing(&wanted.path)
     }
 
     fn begin_target(&self, wanted: &Wanted) -> Option<LargeFile> {
@@ -142,9 +153,13 @@ impl Site {
 
     /// A `Read` was answered to its end.
     pub(crate) fn handle_read(&self, reader: &Reader, done: &Done) {
-        if let Reader::Content(file) = reader {
-            let progress = file.end_read(done.settled);
-            self.handle_progress(file, progress);
+        match reader {
+            Reader::Content(file) => {
+                let progress = file.end_read(done.settled);
+                self.handle_progress(file, progress);
+            }
+            Reader::Compare(comparison) => comparison.end_read(done.settled),
+            Reader::Recheck(_) | Reader::RecheckHoles(_) => {}
         }
         if done.version != reader.wanted().info.version {
             self.handle_read_refused(reader, Refusal::Changed);
@@ -213,7 +228,9 @@ impl Site {
     fn handle_compared(&self, comparison: &Comparison) {
         let wanted = comparison.wanted.clone();
         if comparison.is_same() {
-            self.keep_same_content(&wanted);
+            if self.is_expected(&wanted.path, comparison.content_hash()) {
+                self.keep_same_content(&wanted);
+            }
         } else if self.existing == Existing::Refuse {
             self.fail(&wanted.path, &Failure::Exists);
         } else if self.settings.dry_run {
@@ -229,9 +246,13 @@ impl Site {
     /// Writes the groups that were found alike, and asks for the others.
     fn take_over(&self, comparison: &Comparison, wanted: Wanted, target: LargeFile) {
         let file = Arc::new(LargeDownload::new(wanted, target));
+        if !comparison.was_settled() {
+            file.handle_unsettled();
+        }
+        let compared = comparison.range();
         let mut buffer = Vec::new();
         let mut differing: Vec<GroupRange> = Vec::new();
-        for group in file.range().iter() {
+        for group in compared.iter() {
             let hash = comparison.equal_group(group);
             // It is read a second time, and so checked a second time.
             let copied = hash.is_some_and(|hash| {
@@ -253,6 +274,8 @@ impl Site {
                 _ => differing.extend(GroupRange::new(group.get(), group.get() + 1)),
             }
         }
+        let behind = file.range().split_at(compared.count()).1;
+        differing.extend((!behind.is_empty()).then_some(behind));
         if differing.is_empty() {
             self.plan.want_confirmation(&file);
         }

@@ -6,10 +6,13 @@
 // The lint's exception for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used)]
 
+mod changes;
+mod damage;
 mod honest;
 mod lies;
 mod names;
 mod scene;
 mod scripted_server;
+mod sizes;
 mod tree;
 mod wire;
