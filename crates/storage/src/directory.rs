@@ -1,6 +1,7 @@
 //! An open directory, and the calls on the names in it.
 
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, RenameFlags};
@@ -12,7 +13,7 @@ use packhorse_protocol::path::{Name, PARTIAL_DIRECTORY};
 use crate::disk::{Opening, Operation, Place};
 use crate::file::{File, Handle, timestamps};
 use crate::listing::Listing;
-use crate::status::{Kind, NotRegular, Status, shows_the_kernel};
+use crate::status::{Kind, NotRegular, Status, shows_the_kernel, tells_late};
 
 const LISTING_BYTES: usize = 32 << 10;
 
@@ -73,6 +74,15 @@ impl Directory {
             .handle
             .call(Operation::Space, |it| rustix::fs::fstatfs(it))?;
         Ok(shows_the_kernel(&file_system))
+    }
+
+    /// Whether the directory lies on a file system that tells of a failed write only when the file is
+    /// closed, or durable.
+    pub(crate) fn tells_late(&self) -> io::Result<bool> {
+        let file_system = self
+            .handle
+            .call(Operation::Space, |it| rustix::fs::fstatfs(it))?;
+        Ok(tells_late(&file_system))
     }
 
     /// Whether `name` lies on a file system by which the kernel shows itself, such as `/proc`.
@@ -266,8 +276,9 @@ impl Directory {
     /// Moves `name` to `to_name` in `to`, where nothing may be yet.
     ///
     /// Where the file system cannot do this in one step, a file or link gets the new name and then
-    /// loses the old one; a directory is moved after a look, which another process could outrun only
-    /// with an empty directory.
+    /// loses the old one. Where that cannot be either, and for a directory, it is moved after a look,
+    /// which another process could outrun: what it puts there in that moment is replaced, unless it
+    /// is a directory with something in it.
     ///
     /// # Errors
     /// `AlreadyExists`; otherwise the system's own.
@@ -450,9 +461,15 @@ impl Directory {
 
     fn rename_in_steps(&self, name: Part<'_>, to: &Self, to_name: Part<'_>) -> io::Result<()> {
         if self.status_of(name)?.kind != Kind::Directory {
-            self.hard_link(name, to, to_name)?;
-            return self.remove_file(name);
+            match self.hard_link(name, to, to_name) {
+                Ok(()) => return self.remove_file(name),
+                Err(error) if lacks_hard_links(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
+        // Two threads of this process, at least, never look at the same time.
+        static LOOKING: Mutex<()> = Mutex::new(());
+        let _looking = LOOKING.lock().unwrap_or_else(PoisonError::into_inner);
         match to.status_of(to_name) {
             Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -472,6 +489,14 @@ impl Directory {
             .place
             .call(name.0, operation, || call(&self.handle.descriptor, name.0))
     }
+}
+
+/// Whether the file system has no second names for files, or not for this one.
+fn lacks_hard_links(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK)
+    )
 }
 
 /// What a directory is opened with.

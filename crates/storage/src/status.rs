@@ -134,6 +134,21 @@ pub(crate) fn shows_the_kernel(file_system: &StatFs) -> bool {
     MAGIC.contains(&(file_system.f_type as u32))
 }
 
+/// Whether a file system tells of a failed write only when the file is closed, or durable. A close
+/// that fails is not heard of, so the file must be made durable to know.
+pub(crate) fn tells_late(file_system: &StatFs) -> bool {
+    const MAGIC: [u32; 7] = [
+        0x0000_517b, // SMB
+        0x0000_6969, // NFS
+        0x00c3_6400, // Ceph
+        0x5346_414f, // AFS
+        0x6b41_4653, // the kernel's own AFS
+        0xfe53_4d42, // SMB 2
+        0xff53_4d42, // CIFS
+    ];
+    MAGIC.contains(&(file_system.f_type as u32))
+}
+
 /// A regular file was asked for and something else is there; the source of an [`io::Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotRegular(pub Kind);

@@ -124,7 +124,14 @@ fn a_rename_that_does_not_replace_never_does() {
             _ => Ok(Verdict::Proceed),
         })
     };
-    for disk in [Disk::new(), lacking()] {
+    let lacking_links_too = || {
+        disk_with(|call| match call.operation {
+            Operation::Rename { replace: false, .. } => Err(Errno::INVAL.into()),
+            Operation::HardLink { .. } => Err(Errno::PERM.into()),
+            _ => Ok(Verdict::Proceed),
+        })
+    };
+    for disk in [Disk::new(), lacking(), lacking_links_too()] {
         let tree = Tree::new();
         tree.file("from/file", "new")
             .directory("from/directory/inner")
