@@ -178,13 +178,17 @@ impl Destination {
     }
 
     /// Creates the links that were [`Placed::PutOff`], once all else is in place that they may lead
-    /// to. Returns what became of each.
+    /// to. Returns what became of each. No more can be put off.
     ///
     /// For a caller that seals the directories around them afterwards; [`finish`](Self::finish) does
     /// it too.
     #[must_use]
     pub fn settle_links(&self) -> Vec<(RelativePath, Result<Placed, EntryError>)> {
-        let links = std::mem::take(&mut self.site.put_off().links);
+        let links = {
+            let mut put_off = self.site.put_off();
+            put_off.is_settled = true;
+            std::mem::take(&mut put_off.links)
+        };
         links.settle(&self.site)
     }
 
@@ -195,7 +199,11 @@ impl Destination {
     #[must_use]
     pub fn finish(&self) -> FinishReport {
         let links = self.settle_links();
-        let root = self.site.put_off().root.take();
+        let root = {
+            let mut put_off = self.site.put_off();
+            put_off.is_over = true;
+            put_off.root.take()
+        };
         let left_behind = match self.site.folder.get() {
             Some(folder) => folder.remove().err(),
             None => None,
@@ -227,6 +235,10 @@ struct Site {
 struct PutOff {
     links: PutOffLinks,
     root: Option<DirectoryInfo>,
+    /// No more links can be put off: those that were have been looked at together.
+    is_settled: bool,
+    /// The destination itself can be sealed at once.
+    is_over: bool,
 }
 
 impl Site {
@@ -280,7 +292,7 @@ struct Spot<'a> {
     name: &'a Name,
 }
 
-impl Spot<'_> {
+impl<'a> Spot<'a> {
     /// The entry's path, as far as it can be told.
     fn path(&self) -> RelativePath {
         self.parent
@@ -289,9 +301,8 @@ impl Spot<'_> {
     }
 
     /// What `source`, met when trying to `action` this entry, means.
-    fn error(&self, action: &'static str) -> impl FnOnce(io::Error) -> EntryError {
-        let path = self.path();
-        move |source| EntryError::new(action, &path, source)
+    fn error(self, action: &'static str) -> impl FnOnce(io::Error) -> EntryError + use<'a> {
+        move |source| EntryError::new(action, &self.path(), source)
     }
 
     fn exists(&self, found: Kind) -> EntryError {

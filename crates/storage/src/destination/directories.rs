@@ -58,7 +58,7 @@ impl Destination {
     }
 
     /// Gives the directory `path` its mode and time, once all that is in it is done; deepest first.
-    /// The destination itself is sealed by [`finish`](Self::finish).
+    /// The destination itself is sealed when [`finish`](Self::finish) is done.
     ///
     /// # Errors
     /// The system's own.
@@ -68,9 +68,12 @@ impl Destination {
         info: &DirectoryInfo,
     ) -> Result<(), EntryError> {
         if path.is_root() {
-            // Removing the job's folder changes its time once more.
-            self.site.put_off().root = Some(info.clone());
-            return Ok(());
+            let mut put_off = self.site.put_off();
+            if !put_off.is_over {
+                // Removing the job's folder changes its time once more.
+                put_off.root = Some(info.clone());
+                return Ok(());
+            }
         }
         self.site.seal(path, info)
     }

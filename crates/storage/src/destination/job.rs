@@ -70,6 +70,7 @@ pub(super) struct JobFolder {
     destination: Directory,
     name: Name,
     claimed: Box<Claimed>,
+    tells_late: bool,
     next_number: AtomicU64,
     removed: AtomicBool,
 }
@@ -103,25 +104,12 @@ impl JobFolder {
     ) -> Result<Self, DestinationError> {
         let name = job.folder_name();
         for _ in 0..CLAIM_ATTEMPTS_MAX {
-            make_directory(&destination, Part::PARTIAL).map_err(cannot_claim(path))?;
-            let made = destination
-                .open_directory(Part::PARTIAL)
-                .and_then(|partial| make_directory(&partial, Part::from(&name)));
-            match made {
-                // What is there instead is looked at below; what was removed is made again.
-                Err(error) if !is_missing(&error) && !is_not_directory(&error) => {
-                    return Err(cannot_claim(path)(error));
-                }
-                _ => {}
-            }
-            match try_claim(&destination, &name).map_err(cannot_claim(path))? {
+            match try_claim(&destination, &name, Missing::Make).map_err(cannot_claim(path))? {
                 Met::Missing => {}
                 met => return Self::of(met, destination, path, name),
             }
         }
-        Err(DestinationError::InUse {
-            path: path.to_owned(),
-        })
+        Err(cannot_claim(path)(io::ErrorKind::NotFound.into()))
     }
 
     /// As `claim` if the job's folder is there, left by an earlier run or held by another.
@@ -131,7 +119,7 @@ impl JobFolder {
         job: &JobName,
     ) -> Result<Option<Self>, DestinationError> {
         let name = job.folder_name();
-        match try_claim(&destination, &name).map_err(cannot_claim(path))? {
+        match try_claim(&destination, &name, Missing::Leave).map_err(cannot_claim(path))? {
             Met::Missing => Ok(None),
             met => Self::of(met, destination, path, name).map(Some),
         }
@@ -154,15 +142,22 @@ impl JobFolder {
                 return Err(DestinationError::InUse { path });
             }
         };
+        let tells_late = claimed.folder.tells_late().map_err(cannot_claim(path))?;
         let folder = Self {
             destination,
             name,
             claimed,
+            tells_late,
             next_number: AtomicU64::new(0),
             removed: AtomicBool::new(false),
         };
         folder.clear().map_err(cannot_claim(path))?;
         Ok(folder)
+    }
+
+    /// Whether a file must be durable before it is known to have been written.
+    pub(super) fn tells_late(&self) -> bool {
+        self.tells_late
     }
 
     /// Makes the next unfinished file, open for reading and writing. The umask applies to `mode`.
@@ -275,6 +270,11 @@ pub(super) struct Unfinished {
 }
 
 impl Unfinished {
+    /// The folder it lies in, with all that is known of that.
+    pub(super) fn folder(&self) -> &JobFolder {
+        &self.folder
+    }
+
     /// The folder it lies in.
     pub(super) fn directory(&self) -> &Directory {
         &self.folder.claimed.folder
@@ -300,20 +300,27 @@ impl Drop for Unfinished {
     }
 }
 
-fn try_claim(destination: &Directory, name: &Name) -> io::Result<Met> {
-    match open_and_lock(destination, name) {
+/// What becomes of a folder that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Make,
+    Leave,
+}
+
+fn try_claim(destination: &Directory, name: &Name, missing: Missing) -> io::Result<Met> {
+    match open_and_lock(destination, name, missing) {
         Err(error) if is_missing(&error) => Ok(Met::Missing),
         Err(error) if is_not_directory(&error) => Ok(Met::Foreign),
         other => other,
     }
 }
 
-fn open_and_lock(destination: &Directory, name: &Name) -> io::Result<Met> {
-    let partial = destination.open_directory(Part::PARTIAL)?;
+fn open_and_lock(destination: &Directory, name: &Name, missing: Missing) -> io::Result<Met> {
+    let partial = open_or_make(destination, Part::PARTIAL, missing)?;
     if !is_ours(&partial)? || is_inexact(destination, &partial)? {
         return Ok(Met::Foreign);
     }
-    let folder = partial.open_directory(name)?;
+    let folder = open_or_make(&partial, Part::from(name), missing)?;
     if !is_ours(&folder)? {
         return Ok(Met::Foreign);
     }
@@ -371,11 +378,14 @@ fn is_inexact(destination: &Directory, partial: &Directory) -> io::Result<bool> 
     }
 }
 
-/// Makes `directory` hold a directory `name`; what may be there instead is left.
-fn make_directory(directory: &Directory, name: Part<'_>) -> io::Result<()> {
+fn open_or_make(directory: &Directory, name: Part<'_>, missing: Missing) -> io::Result<Directory> {
+    match directory.open_directory(name) {
+        Err(error) if is_missing(&error) && missing == Missing::Make => {}
+        other => return other,
+    }
     match directory.create_directory(name, Mode::from_bits(OWNER_ONLY)) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
+        _ => directory.open_directory(name),
     }
 }
 

@@ -162,7 +162,7 @@ impl LargeFile {
             path,
             info,
         } = self;
-        complete_file(&site.options, &file, || path.clone(), &info)?;
+        complete_file(&site.options, &unfinished, &file, || path.clone(), &info)?;
         drop(file);
         let directory = site.open_directory(&parent)?;
         let spot = Spot {

@@ -55,7 +55,13 @@ impl Destination {
         }
         match reach(link.parent.depth(), target) {
             Reach::Inside => self.site.place_link(&link),
-            Reach::Undecided { checked } => self.site.put_off().links.add(link, checked),
+            Reach::Undecided { checked } => {
+                let mut put_off = self.site.put_off();
+                if put_off.is_settled {
+                    return Err(link.leaves());
+                }
+                put_off.links.add(link, checked)
+            }
             Reach::Leaves => Err(link.leaves()),
         }
     }

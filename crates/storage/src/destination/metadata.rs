@@ -8,6 +8,7 @@ use packhorse_protocol::path::RelativePath;
 use crate::directory::Directory;
 use crate::file::File;
 
+use super::job::Unfinished;
 use super::{DestinationOptions, EntryError};
 
 /// The only extended attributes taken from a peer: the system gives others a meaning, such as the
@@ -28,9 +29,10 @@ pub(super) fn mode_at_creation(options: &DestinationOptions, info: &FileInfo) ->
 }
 
 /// Gives a complete file that has no name yet all that `info` says, and makes it durable if that
-/// was asked for.
+/// was asked for, or if only that shows that it was written.
 pub(super) fn complete_file(
     options: &DestinationOptions,
+    unfinished: &Unfinished,
     file: &File,
     path: impl Fn() -> RelativePath,
     info: &FileInfo,
@@ -49,7 +51,7 @@ pub(super) fn complete_file(
     }
     file.set_times(info.modified)
         .map_err(failed("set the time of"))?;
-    if options.durable {
+    if options.durable || unfinished.folder().tells_late() {
         file.sync().map_err(|error| sync_failed(&path(), error))?;
     }
     Ok(())
@@ -65,9 +67,9 @@ pub(super) fn sync_directory(directory: &Directory, path: &RelativePath) -> Resu
 }
 
 fn sync_failed(path: &RelativePath, source: io::Error) -> EntryError {
-    EntryError::SyncFailed {
-        path: path.clone(),
-        source,
+    match EntryError::new("write", path, source) {
+        EntryError::Io { path, source, .. } => EntryError::SyncFailed { path, source },
+        no_room => no_room,
     }
 }
 

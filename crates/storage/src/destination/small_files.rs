@@ -38,7 +38,8 @@ impl Destination {
             .iter()
             .map(|file| self.site.write_one(directory, &mut opened, file))
             .collect();
-        if let (true, Some(opened)) = (self.site.options.durable, &opened) {
+        let is_any_placed = outcomes.iter().any(Result::is_ok);
+        if let (true, Some(opened)) = (self.site.options.durable && is_any_placed, &opened) {
             self.site
                 .sync_all_placed(opened, directory, files, &mut outcomes);
         }
@@ -86,7 +87,7 @@ impl Site {
         let mode = mode_at_creation(&self.options, info);
         let (unfinished, file) = folder.create_file(mode).map_err(spot.error("write"))?;
         write_content(&file, info, content).map_err(spot.error("write"))?;
-        complete_file(&self.options, &file, || spot.path(), info)?;
+        complete_file(&self.options, &unfinished, &file, || spot.path(), info)?;
         Ok(unfinished)
     }
 

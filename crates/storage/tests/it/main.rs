@@ -2,6 +2,7 @@
 // The lint's exception for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used)]
 
+mod destination;
 mod read;
 mod resolver;
 mod source;
