@@ -8,7 +8,9 @@ use packhorse_protocol::content::{
 use packhorse_protocol::entry::{FileInfo, Refusal};
 use packhorse_protocol::key::Pin;
 use packhorse_protocol::limits::GROUP_BYTES;
-use packhorse_protocol::message::{EntryOptions, ReadRequest, ReadWhat, Request, TreeRequest};
+use packhorse_protocol::message::{
+    EntryOptions, LinkMode, ReadRequest, ReadWhat, Request, TreeRequest,
+};
 use packhorse_protocol::path::RelativePath;
 use packhorse_protocol::session::{Answer, Group, Item, Violation};
 use packhorse_transport::dial::Dial;
@@ -25,7 +27,7 @@ const READ_GROUPS: u64 = 32;
 const ATTEMPTS_MAX: usize = 5;
 
 const FOLLOWING: EntryOptions = EntryOptions {
-    follow_links: true,
+    links: LinkMode::Follow,
     xattrs: false,
     hard_links: false,
 };

@@ -186,7 +186,7 @@ impl<'a, S: Stream> Driver<'a, S> {
     fn read_request(&self, wanted: &Wanted, reader: &Reader, range: GroupRange) -> Request {
         Request::Read(ReadRequest {
             path: wanted.remote.clone(),
-            follow_links: self.crew.site.settings.options.follow_links,
+            follow_links: self.crew.site.settings.options.follows_links(),
             what: reader.what(),
             range,
             version: (!range.is_empty()).then_some(wanted.info.version),

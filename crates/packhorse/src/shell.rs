@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use packhorse_client::list::{ListError, ListRequest, list};
 use packhorse_client::settings::DownloadSettings;
-use packhorse_protocol::message::EntryOptions;
+use packhorse_protocol::message::{EntryOptions, LinkMode};
 use packhorse_protocol::path::{Name, RelativePath};
 use packhorse_protocol::session::Item;
 use packhorse_storage::destination::DestinationOptions;
@@ -45,7 +45,7 @@ pub(crate) fn run(settings: ShellSettings) -> Outcome {
     let runtime = client_runtime()?;
     let mut server = runtime.block_on(trust::meet(&address, &trust))?;
     // So that a wrong address shows before the first question.
-    let found = runtime.block_on(look_up(&server, &address.path, Links::Follow));
+    let found = runtime.block_on(look_up(&server, &address.path, LinkMode::Follow));
     if matches!(
         found.map_err(|failure| failure.about(&address))?,
         Found::Other
@@ -89,15 +89,6 @@ struct Shell {
 enum Found {
     Directory,
     Other,
-}
-
-/// What becomes of a name that is a link.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Links {
-    /// Who types a file's name wants what is in it.
-    Follow,
-    /// As `packhorse get` does.
-    Keep,
 }
 
 /// Why a request was not done.
@@ -169,8 +160,8 @@ impl Shell {
     /// Fetches a file whose name was typed and nothing else: a whole directory would surprise.
     fn fetch_file(&mut self, typed: &[u8]) -> Result<(), Stop> {
         let path = self.resolve(typed)?;
-        match self.block_on(look_up(&self.server, &path, Links::Follow))? {
-            Ok(Found::Other) => self.download(path, Links::Follow),
+        match self.block_on(look_up(&self.server, &path, LinkMode::Follow))? {
+            Ok(Found::Other) => self.download(path, LinkMode::Follow),
             Ok(Found::Directory) => {
                 let name = words::quote(typed);
                 let message = format!(
@@ -184,10 +175,10 @@ impl Shell {
 
     fn fetch(&mut self, typed: &[u8]) -> Result<(), Stop> {
         let path = self.resolve(typed)?;
-        self.download(path, Links::Keep)
+        self.download(path, LinkMode::Keep)
     }
 
-    fn download(&mut self, path: RelativePath, links: Links) -> Result<(), Stop> {
+    fn download(&mut self, path: RelativePath, links: LinkMode) -> Result<(), Stop> {
         let name = self.local_name(&path, links)?;
         let progress = Arc::new(ProgressLine::new(self.is_interactive));
         let fetch = Fetch {
@@ -197,7 +188,7 @@ impl Shell {
                 path: path.clone(),
                 name,
                 options: EntryOptions {
-                    follow_links: links == Links::Follow,
+                    links,
                     ..EntryOptions::default()
                 },
                 ..DownloadSettings::default()
@@ -225,7 +216,11 @@ impl Shell {
     }
 
     /// The name with the prefix that a file gets; `None` for its own, which directories always get.
-    fn local_name(&self, path: &RelativePath, links: Links) -> Result<Option<Name>, CommandError> {
+    fn local_name(
+        &self,
+        path: &RelativePath,
+        links: LinkMode,
+    ) -> Result<Option<Name>, CommandError> {
         let Some((_, name)) = path.split_last() else {
             return Ok(None);
         };
@@ -233,7 +228,7 @@ impl Shell {
             return Ok(None);
         }
         // Where links are followed, it is known to be a file.
-        let is_file = links == Links::Follow
+        let is_file = links == LinkMode::Follow
             || match self.block_on(look_up(&self.server, path, links))? {
                 Ok(found) => matches!(found, Found::Other),
                 Err(failure) => return Err(about(failure, path)),
@@ -264,7 +259,7 @@ impl Shell {
 
     fn change(&mut self, typed: &[u8]) -> Result<(), Stop> {
         let path = self.resolve(typed)?;
-        let message = match self.block_on(look_up(&self.server, &path, Links::Follow))? {
+        let message = match self.block_on(look_up(&self.server, &path, LinkMode::Follow))? {
             Ok(Found::Directory) => {
                 *self
                     .directory
@@ -309,12 +304,12 @@ impl Shell {
 async fn look_up(
     server: &Server,
     path: &RelativePath,
-    links: Links,
+    links: LinkMode,
 ) -> Result<Found, CommandError> {
     let request = ListRequest {
         path: path.clone(),
         options: EntryOptions {
-            follow_links: links == Links::Follow,
+            links,
             ..EntryOptions::default()
         },
         ..ListRequest::default()

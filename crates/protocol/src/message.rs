@@ -54,15 +54,35 @@ pub enum Denial {
     Leaving,
 }
 
+/// What becomes of symbolic links.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LinkMode {
+    /// Links that stay in the tree are sent as links; others are left out.
+    #[default]
+    Keep,
+    /// What is behind a link is sent in its place, if it lies in the tree.
+    Follow,
+    /// All links are sent as links, wherever they lead.
+    KeepAll,
+}
+
 /// What is said of entries, where it is asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryOptions {
-    /// Send what is behind a link in place of the link.
-    pub follow_links: bool,
+    /// What becomes of links.
+    pub links: LinkMode,
     /// Send extended attributes.
     pub xattrs: bool,
     /// Say which names are names of one file.
     pub hard_links: bool,
+}
+
+impl EntryOptions {
+    /// Whether what is behind a link is sent in its place.
+    #[must_use]
+    pub fn follows_links(self) -> bool {
+        self.links == LinkMode::Follow
+    }
 }
 
 /// Asks for a tree; answered by its first page.

@@ -6,7 +6,7 @@ use packhorse_protocol::content::{GroupIndex, GroupRange, group_count, group_len
 use packhorse_protocol::entry::{FileInfo, Refusal};
 use packhorse_protocol::frame::{FrameBuilder, FrameType};
 use packhorse_protocol::limits::GROUP_BYTES;
-use packhorse_protocol::message::{EntryOptions, HashesHead, begin_group, finish_group};
+use packhorse_protocol::message::{EntryOptions, HashesHead, LinkMode, begin_group, finish_group};
 use packhorse_protocol::path::RelativePath;
 use packhorse_storage::clock::wall_clock;
 use packhorse_storage::read::read_group;
@@ -69,7 +69,11 @@ pub(crate) fn open(
     follow_links: bool,
 ) -> Result<Opened, Refusal> {
     let options = EntryOptions {
-        follow_links,
+        links: if follow_links {
+            LinkMode::Follow
+        } else {
+            LinkMode::Keep
+        },
         ..EntryOptions::default()
     };
     let file = source

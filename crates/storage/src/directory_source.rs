@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use packhorse_protocol::entry::{DirectoryInfo, FileInfo, Refusal};
 use packhorse_protocol::limits::LINK_TARGET_BYTES_MAX;
-use packhorse_protocol::message::EntryOptions;
+use packhorse_protocol::message::{EntryOptions, LinkMode};
 use packhorse_protocol::path::{Name, RelativePath};
 use rustix::io::Errno;
 
@@ -84,8 +84,10 @@ impl Source for DirectorySource {
         }
         match status.kind {
             Kind::Directory => self.directory(parent.open_directory(&name)?, path, options),
-            Kind::Symlink if options.follow_links => self.find_followed(path, options),
-            Kind::Symlink => link(&self.root, &parent, path, &name, &status).map(Found::Link),
+            Kind::Symlink if options.follows_links() => self.find_followed(path, options),
+            Kind::Symlink => {
+                link(&self.root, &parent, path, &name, &status, options).map(Found::Link)
+            }
             Kind::File | Kind::Special | Kind::Unknown => {
                 Ok(Found::File(open_known(&parent, &name, &status, options)?))
             }
@@ -173,7 +175,7 @@ impl OpenDirectory {
             known => Ok(known),
         };
         let kind = match kind {
-            Ok(Kind::Symlink) if self.options.follow_links => self
+            Ok(Kind::Symlink) if self.options.follows_links() => self
                 .path
                 .join(name)
                 .map_err(io::Error::other)
@@ -203,10 +205,17 @@ impl OpenDirectory {
             Kind::Directory => Ok(SourceEntry::Directory(plain_directory_info(status))),
             Kind::Symlink => {
                 let path = self.path.join(name)?;
-                match self.options.follow_links {
+                match self.options.follows_links() {
                     true => self.followed_entry(&path),
-                    false => link(&self.root, &self.directory, &path, name, status)
-                        .map(SourceEntry::Link),
+                    false => link(
+                        &self.root,
+                        &self.directory,
+                        &path,
+                        name,
+                        status,
+                        self.options,
+                    )
+                    .map(SourceEntry::Link),
                 }
             }
             Kind::Special | Kind::Unknown => Err(Refusal::Special.into()),
@@ -258,7 +267,7 @@ impl SourceDirectory for OpenDirectory {
 
     fn open_file(&self, name: &Name) -> Result<Box<dyn SourceFile>, SourceError> {
         let status = self.directory.status_of(name)?;
-        if status.kind == Kind::Symlink && self.options.follow_links {
+        if status.kind == Kind::Symlink && self.options.follows_links() {
             return open_followed(&self.root, &self.path.join(name)?, self.options);
         }
         self.vet(name, &status)?;
@@ -269,7 +278,7 @@ impl SourceDirectory for OpenDirectory {
         let options = self.options;
         match self.directory.open_file_seen(name) {
             Ok(file) => Ok(Box::new(OpenFile { file, options })),
-            Err(error) if options.follow_links && is_symlink(&error) => self.open_file(name),
+            Err(error) if options.follows_links() && is_symlink(&error) => self.open_file(name),
             Err(error) => Err(error.into()),
         }
     }
@@ -277,7 +286,7 @@ impl SourceDirectory for OpenDirectory {
     fn open_directory(&self, name: &Name) -> Result<Box<dyn SourceDirectory>, SourceError> {
         let path = self.path.join(name)?;
         let directory = match self.directory.open_directory(name) {
-            Err(error) if self.options.follow_links && is_no_directory(&error) => {
+            Err(error) if self.options.follows_links() && is_no_directory(&error) => {
                 self.root.open_directory(&path, Links::Follow)
             }
             other => other,
@@ -319,13 +328,14 @@ impl SourceFile for OpenFile {
     }
 }
 
-/// What the link `name` in `directory` says, if it stays beneath the root. `path` is its own.
+/// What the link `name` in `directory` says, if `options` let it be sent. `path` is its own.
 fn link(
     root: &Root,
     directory: &Directory,
     path: &RelativePath,
     name: &Name,
     status: &Status,
+    options: EntryOptions,
 ) -> Result<SourceLink, SourceError> {
     let target = directory.read_link(name).map_err(|error| {
         match error.kind() {
@@ -337,22 +347,28 @@ fn link(
     if target.len() > LINK_TARGET_BYTES_MAX {
         return Err(Refusal::UnusableName.into());
     }
-    if climbs_out(path, &target) {
+    if options.links != LinkMode::KeepAll {
+        check_stays(root, path, &target)?;
+    }
+    let modified = status.modified;
+    Ok(SourceLink { target, modified })
+}
+
+/// Checks that the link at `path` stays in the tree.
+fn check_stays(root: &Root, path: &RelativePath, target: &[u8]) -> Result<(), SourceError> {
+    if climbs_out(path, target) {
         return Err(Refusal::LeavesTree.into());
     }
-    if let Err(error) = root.status(path, Links::Follow) {
-        match Errno::from_io_error(&error) {
+    match root.status(path, Links::Follow) {
+        Ok(_) => Ok(()),
+        Err(error) => match Errno::from_io_error(&error) {
             // Where it points nothing can be reached, but it points inside.
             Some(
                 Errno::NOENT | Errno::LOOP | Errno::ACCESS | Errno::NOTDIR | Errno::NAMETOOLONG,
-            ) => {}
-            _ => return Err(error.into()),
-        }
+            ) => Ok(()),
+            _ => Err(error.into()),
+        },
     }
-    Ok(SourceLink {
-        target,
-        modified: status.modified,
-    })
 }
 
 /// Whether `target` is absolute, or has more `..` than lead to the root from the link at `path`.

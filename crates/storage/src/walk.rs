@@ -239,7 +239,7 @@ impl TreeWalk {
         let directory = self.open_current()?.open_directory(name)?;
         let identity = directory.identity();
         let is_above = |frame: &Frame| identity.is_some() && frame.identity == identity;
-        if self.options.entries.follow_links && self.frames.iter().any(is_above) {
+        if self.options.entries.follows_links() && self.frames.iter().any(is_above) {
             return Err(Refusal::LinkLoop.into());
         }
         let info = directory.info()?;

@@ -8,7 +8,7 @@ use packhorse_client::settings::DownloadSettings;
 use packhorse_protocol::address::Address;
 use packhorse_protocol::content::ContentHash;
 use packhorse_protocol::filter::{Filter, Patterns};
-use packhorse_protocol::message::EntryOptions;
+use packhorse_protocol::message::{EntryOptions, LinkMode};
 use packhorse_protocol::path::Name;
 use packhorse_storage::destination::{DestinationOptions, Existing};
 
@@ -99,7 +99,11 @@ impl GetSettings {
             let download = DownloadSettings {
                 name: name.map(|name| parse_name(name.as_bytes())).transpose()?,
                 options: EntryOptions {
-                    follow_links,
+                    links: match (follow_links, unsafe_links) {
+                        (true, _) => LinkMode::Follow,
+                        (false, true) => LinkMode::KeepAll,
+                        (false, false) => LinkMode::Keep,
+                    },
                     xattrs,
                     hard_links,
                 },

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::sandbox::{Sandbox, json_lines, walk};
@@ -145,6 +146,28 @@ fn links_are_kept_or_followed() {
             .is_file()
     );
     assert_eq!(sandbox.read("followed/link"), b"hello\n");
+}
+
+#[test]
+fn links_that_leave_are_kept_only_on_request() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("file", "here");
+    for (name, target) in [("absolute", "/etc/passwd"), ("climbing", "../../outside")] {
+        symlink(target, sandbox.path("served").join(name)).unwrap();
+    }
+    let server = sandbox.serve(&[]);
+    sandbox
+        .run(&["get", &server.address, "-o", "safe"])
+        .code(0)
+        .says("2 skipped");
+    assert!(!sandbox.path("here").join("safe/absolute").is_symlink());
+    sandbox
+        .run(&["get", &server.address, "-o", "unsafe", "--unsafe-links"])
+        .code(0);
+    for (name, target) in [("absolute", "/etc/passwd"), ("climbing", "../../outside")] {
+        let link = sandbox.path("here").join("unsafe").join(name);
+        assert_eq!(fs::read_link(link).unwrap(), Path::new(target));
+    }
 }
 
 #[test]

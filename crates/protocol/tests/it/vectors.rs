@@ -16,8 +16,8 @@ use packhorse_protocol::key::{Key, Pin, Token};
 use packhorse_protocol::limits::{FRAME_BYTES_MAX, GROUP_BYTES};
 use packhorse_protocol::message::{
     Blob, Completion, Denial, Done, EntryOptions, FetchItem, FetchRequest, HashesHead, Hello, Hole,
-    Inline, PROTOCOL_VERSION, PageItem, ReadRequest, ReadWhat, Request, TreeRequest, Welcome,
-    begin_group, encode, finish_group,
+    Inline, LinkMode, PROTOCOL_VERSION, PageItem, ReadRequest, ReadWhat, Request, TreeRequest,
+    Welcome, begin_group, encode, finish_group,
 };
 use packhorse_protocol::path::{Name, RelativePath};
 use packhorse_protocol::proof::{ChannelBinding, Proof, Prover};
@@ -265,7 +265,7 @@ fn requests() -> [(&'static str, Request); 8] {
             "Fetch",
             Request::Fetch(FetchRequest {
                 options: EntryOptions {
-                    follow_links: true,
+                    links: LinkMode::Follow,
                     xattrs: false,
                     hard_links: false,
                 },
@@ -308,7 +308,7 @@ fn tree_behind_cursor() -> TreeRequest {
         tree: 7,
         path: path(b"a/b"),
         options: EntryOptions {
-            follow_links: false,
+            links: LinkMode::Keep,
             xattrs: true,
             hard_links: true,
         },

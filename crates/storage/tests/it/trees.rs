@@ -8,7 +8,7 @@ use std::sync::Arc;
 use packhorse_protocol::entry::Refusal;
 use packhorse_protocol::escape::Escaped;
 use packhorse_protocol::filter::{Filter, Patterns};
-use packhorse_protocol::message::EntryOptions;
+use packhorse_protocol::message::{EntryOptions, LinkMode};
 use packhorse_protocol::path::{Name, RelativePath};
 use packhorse_protocol::tree::Cursor;
 use packhorse_storage::directory_source::DirectorySource;
@@ -21,13 +21,13 @@ use tempfile::TempDir;
 pub(crate) const METHODS: [Method; 2] = [Method::Openat2, Method::Steps];
 
 pub(crate) const KEEP: EntryOptions = EntryOptions {
-    follow_links: false,
+    links: LinkMode::Keep,
     xattrs: false,
     hard_links: false,
 };
 
 pub(crate) const FOLLOW: EntryOptions = EntryOptions {
-    follow_links: true,
+    links: LinkMode::Follow,
     ..KEEP
 };
 

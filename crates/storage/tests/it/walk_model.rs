@@ -169,7 +169,7 @@ fn check(plants: &[(Vec<u8>, Plant)], options: EntryOptions) {
     let root = tree.at("").canonicalize().unwrap();
     let mut model = Model {
         root: &root,
-        follow: options.follow_links,
+        follow: options.follows_links(),
         told: Vec::new(),
         inside: Vec::new(),
     };
