@@ -97,16 +97,11 @@ impl Download {
         let mut conversation = connector
             .connect(&tree_request(&self.settings, in_line, None))
             .await?;
-        let first = match conversation.answer().await? {
-            Answer::Failed(refusal) => return Err(DownloadError::Refused(refusal)),
-            Answer::Page(page) if self.settings.directory_only && !page.is_directory() => {
-                return Err(DownloadError::Refused(Refusal::NotDirectory));
-            }
-            Answer::Page(page) if self.settings.is_for_file() && page.is_directory() => {
-                return Err(DownloadError::NotFile);
-            }
-            first => first,
-        };
+        let first = conversation.answer().await?;
+        if let Err(error) = self.check_first(&first) {
+            conversation.shutdown().await;
+            return Err(error);
+        }
         let pin = conversation.pin();
         let workers = Arc::clone(&self.workers);
         let rate_limit = self.settings.rate_limit;
@@ -143,6 +138,20 @@ impl Download {
         .run(conversation, first)
         .await?;
         Ok(pin)
+    }
+
+    /// Whether the first answer is one to what was asked for.
+    fn check_first(&self, first: &Answer) -> Result<(), DownloadError> {
+        match first {
+            Answer::Failed(refusal) => Err(DownloadError::Refused(*refusal)),
+            Answer::Page(page) if self.settings.directory_only && !page.is_directory() => {
+                Err(DownloadError::Refused(Refusal::NotDirectory))
+            }
+            Answer::Page(page) if self.settings.is_for_file() && page.is_directory() => {
+                Err(DownloadError::NotFile)
+            }
+            _ => Ok(()),
+        }
     }
 }
 

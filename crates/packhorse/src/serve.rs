@@ -57,8 +57,9 @@ pub(crate) fn run(settings: ServeSettings) -> Outcome {
     outcome
 }
 
-fn start(settings: ServeSettings) -> Outcome {
-    raise_descriptor_limit(settings.limits.clients_max);
+fn start(mut settings: ServeSettings) -> Outcome {
+    let descriptors = raise_descriptor_limit(settings.limits.clients_max);
+    settings.limits.leave_descriptors(descriptors);
     let source = open_source(&settings)?;
     let identity = load_identity(&settings)?;
     let token = load_token(&settings.access)?;
@@ -289,7 +290,7 @@ fn load_secret(
 }
 
 /// Each client needs descriptors; the system's first offer is often 1024.
-fn raise_descriptor_limit(clients_max: usize) {
+fn raise_descriptor_limit(clients_max: usize) -> u64 {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let wanted = Rlimit {
         current: maximum,
@@ -306,6 +307,7 @@ fn raise_descriptor_limit(clients_max: usize) {
             needed, "all clients at once may need more open files than the system allows"
         );
     }
+    limit
 }
 
 /// What asks the server to end.

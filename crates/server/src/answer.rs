@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use packhorse_protocol::content::{GroupIndex, GroupRange, group_count};
 use packhorse_protocol::entry::Refusal;
 use packhorse_protocol::frame::FrameType;
 use packhorse_protocol::message::{
-    Done, FetchRequest, Hole, ReadRequest, ReadWhat, Request, TreeRequest, encode,
+    Completion, Done, FetchRequest, Hole, ReadRequest, ReadWhat, Request, TreeRequest, encode,
 };
+use packhorse_protocol::path::RelativePath;
 use packhorse_storage::source::{FileState, SourceFile};
 use packhorse_transport::accept::Accept;
 use packhorse_transport::throttle::Throttle;
@@ -18,7 +20,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
-use crate::connection::ConnectionError;
+use crate::connection::{ConnectionError, rate};
 use crate::groups::{self, Extent, Opened};
 use crate::pages::{self, OpenTree};
 use crate::queue::RequestQueue;
@@ -31,6 +33,8 @@ pub(crate) struct Answerer<'a, A: Accept> {
     peer: SocketAddr,
     trees: BTreeMap<u32, Tree>,
     sent_bytes: u64,
+    /// The tree that was asked for last, and when.
+    asked: Option<(RelativePath, Instant)>,
 }
 
 /// A page that is being made ahead of its request.
@@ -54,6 +58,7 @@ impl<'a, A: Accept> Answerer<'a, A> {
             peer,
             trees: BTreeMap::new(),
             sent_bytes: 0,
+            asked: None,
         }
     }
 
@@ -83,15 +88,31 @@ impl<'a, A: Accept> Answerer<'a, A> {
                 return Ok(false);
             }
             Request::Complete(completion) => {
-                self.shared.handle_complete(completion);
+                self.handle_complete(completion);
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
+    /// The client has all it came for.
+    fn handle_complete(&self, completion: Completion) {
+        let Completion {
+            files,
+            bytes,
+            failed,
+        } = completion;
+        if let Some((path, since)) = &self.asked {
+            let seconds = since.elapsed().as_secs_f64();
+            let rate = rate(bytes, seconds);
+            info!(peer = %self.peer, %path, files, bytes, failed, seconds, rate, "complete");
+        }
+        self.shared.handle_complete(completion);
+    }
+
     async fn answer_tree(&mut self, request: TreeRequest) -> Result<(), ConnectionError> {
         info!(peer = %self.peer, path = %request.path, "asks");
+        self.asked = Some((request.path.clone(), Instant::now()));
         let number = request.tree;
         let source = Arc::clone(&self.shared.source);
         let opened = self

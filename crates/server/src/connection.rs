@@ -82,9 +82,10 @@ pub(crate) async fn serve<A: Accept>(
     let result = converse(&shared, frames, session, &mut answerer).await;
     let bytes = answerer.sent_bytes();
     let seconds = start.elapsed().as_secs_f64();
+    let rate = rate(bytes, seconds);
     match result {
-        Ok(()) => info!(%peer, bytes, seconds, "left"),
-        Err(error) => info!(%peer, bytes, seconds, %error, "lost"),
+        Ok(()) => info!(%peer, bytes, seconds, rate, "left"),
+        Err(error) => info!(%peer, bytes, seconds, rate, %error, "lost"),
     }
 }
 
@@ -187,4 +188,9 @@ async fn read_requests<A: Accept>(
             Err(_) => return Err(ConnectionError::Idle(idle_time)),
         }
     }
+}
+
+/// Bytes a second, for the log.
+pub(crate) fn rate(bytes: u64, seconds: f64) -> u64 {
+    (bytes as f64 / seconds.max(0.001)) as u64
 }

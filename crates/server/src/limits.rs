@@ -25,6 +25,15 @@ pub struct Limits {
     pub ahead_bytes: usize,
 }
 
+impl Limits {
+    /// Lets connections that have proven nothing hold at most a quarter of `descriptors`, so that
+    /// strangers cannot keep the server from opening the files of its clients.
+    pub fn leave_descriptors(&mut self, descriptors: u64) {
+        let quarter = usize::try_from(descriptors / 4).unwrap_or(usize::MAX);
+        self.unproven_max = self.unproven_max.min(quarter).max(1);
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -12,11 +12,14 @@ use packhorse_transport::throttle::Throttle;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use crate::clients::Clients;
 use crate::connection::{self, ConnectionError};
 use crate::limits::Limits;
+
+/// How long to wait for a descriptor to be given back.
+const EXHAUSTED_WAIT: Duration = Duration::from_millis(10);
 
 /// What a server does besides listening.
 #[derive(Debug)]
@@ -159,7 +162,7 @@ impl<A: Accept> Server<A> {
             AcceptError::Exhausted(_) => {
                 warn!(%error, "waiting");
                 self.shared.clients.send_oldest_away();
-                sleep(Duration::from_millis(100)).await;
+                sleep(EXHAUSTED_WAIT).await;
             }
             AcceptError::Broken(_) => {
                 error!(%error, "ending");
@@ -182,13 +185,7 @@ impl<A: Sync> Shared<A> {
 
     /// A client has all it came for.
     pub(crate) fn handle_complete(&self, completion: Completion) {
-        let Completion {
-            files,
-            bytes,
-            failed,
-        } = completion;
-        info!(files, bytes, failed, "complete");
-        if self.settings.once && failed == 0 {
+        if self.settings.once && completion.failed == 0 {
             Stop {
                 stage: self.stage.clone(),
             }

@@ -65,12 +65,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             };
             while body.bytes.len() < body.length {
                 let missing = body.length - body.bytes.len();
-                if self
-                    .stream
-                    .read_buf(&mut (&mut body.bytes).limit(missing))
-                    .await?
-                    == 0
-                {
+                let mut rest = (&mut body.bytes).limit(missing);
+                if self.stream.read_buf(&mut rest).await.map_err(plainly)? == 0 {
                     return Err(ended_within().into());
                 }
             }
@@ -88,10 +84,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     async fn read_header(&mut self, body_bytes_max: usize) -> Result<Option<Body>, FrameReadError> {
         while self.header_filled < FRAME_HEADER_BYTES {
-            let read = self
-                .stream
-                .read(&mut self.header[self.header_filled..])
-                .await?;
+            let rest = &mut self.header[self.header_filled..];
+            let read = self.stream.read(rest).await.map_err(plainly)?;
             if read == 0 && self.header_filled == 0 {
                 return Ok(None);
             }
@@ -110,6 +104,14 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             length,
             bytes: Vec::with_capacity(length),
         }))
+    }
+}
+
+/// A TLS stream that ends without a farewell says so in words that help nobody.
+fn plainly(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "it was cut off"),
+        _ => error,
     }
 }
 
