@@ -11,13 +11,19 @@ use packhorse_transport::framed::{FrameReadError, FrameReader};
 use packhorse_transport::stream::Stream;
 use thiserror::Error;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
-/// A server says nothing for this long while it owes an answer: the connection is taken for lost.
+use crate::silence::{CountedReader, Silence};
+
+/// A server says nothing for this long while it owes an answer, or takes nothing of a request: the
+/// connection is taken for lost.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// A server does not greet for this long.
 const GREETING_SILENCE: Duration = Duration::from_secs(10);
+
+/// A server takes nothing of a farewell for this long.
+const FAREWELL_SILENCE: Duration = Duration::from_secs(2);
 
 /// How to reach one server, and with what right.
 pub struct Connector<D> {
@@ -46,6 +52,9 @@ pub enum ConnectError {
     /// The server went silent though it owed an answer.
     #[error("the server has said nothing for {} s", .0.as_secs())]
     Silent(Duration),
+    /// The server takes no more requests.
+    #[error("the server has taken nothing for {} s", .0.as_secs())]
+    Deaf(Duration),
 }
 
 impl ConnectError {
@@ -56,7 +65,9 @@ impl ConnectError {
             Self::Dial(error) => error.is_refusal_of_trust(),
             Self::Greeting(GreetingError::Denied(denial)) => *denial == Denial::Access,
             Self::Greeting(GreetingError::ServerProof) => true,
-            Self::Violation(_) | Self::Lost(_) | Self::Closed | Self::Silent(_) => false,
+            Self::Violation(_) | Self::Lost(_) | Self::Closed | Self::Silent(_) | Self::Deaf(_) => {
+                false
+            }
         }
     }
 
@@ -68,8 +79,14 @@ impl ConnectError {
             | Self::Violation(_)
             | Self::Lost(_)
             | Self::Closed
-            | Self::Silent(_) => self.is_worth_retrying(),
+            | Self::Silent(_)
+            | Self::Deaf(_) => self.is_worth_retrying(),
         }
+    }
+
+    /// Whether a server that had shown who it is was lost.
+    pub(crate) fn is_cut(&self) -> bool {
+        matches!(self, Self::Lost(_) | Self::Closed)
     }
 
     /// Whether the same may succeed later.
@@ -79,7 +96,7 @@ impl ConnectError {
             Self::Dial(error) => error.is_worth_retrying(),
             Self::Greeting(GreetingError::Denied(Denial::Busy | Denial::Leaving)) => true,
             Self::Greeting(_) | Self::Violation(_) => false,
-            Self::Lost(_) | Self::Closed | Self::Silent(_) => true,
+            Self::Lost(_) | Self::Closed | Self::Silent(_) | Self::Deaf(_) => true,
         }
     }
 }
@@ -95,7 +112,8 @@ impl From<FrameReadError> for ConnectError {
 
 /// A conversation with a server. Requests may be sent before the greeting is answered.
 pub(crate) struct Conversation<S> {
-    frames: FrameReader<ReadHalf<S>>,
+    frames: FrameReader<CountedReader<ReadHalf<S>>>,
+    silence: Silence,
     writer: WriteHalf<S>,
     session: ClientSession,
     greeted: bool,
@@ -125,9 +143,10 @@ impl<D: Dial> Connector<D> {
         let Dialled { native, pin, .. } = self.dial.dial().await?;
         let (reader, writer) = tokio::io::split(native.stream);
         let session = ClientSession::new(self.token.clone(), native.binding);
-        let frames = FrameReader::new(reader);
+        let (reader, silence) = Silence::over(reader);
         let mut conversation = Conversation {
-            frames,
+            frames: FrameReader::new(reader),
+            silence,
             writer,
             session,
             greeted: false,
@@ -159,7 +178,8 @@ impl<S: Stream> Conversation<S> {
         self.write(&frame).await
     }
 
-    /// The next answer. What was read is kept when the call is dropped.
+    /// The next answer. What was read, and since when it is waited for, is kept when the call is
+    /// dropped.
     pub(crate) async fn answer(&mut self) -> Result<Answer, ConnectError> {
         loop {
             let limit = if self.greeted {
@@ -167,9 +187,17 @@ impl<S: Stream> Conversation<S> {
             } else {
                 GREETING_SILENCE
             };
-            let next = timeout(limit, self.frames.next(self.session.body_bytes_max()));
-            let frame = next.await.map_err(|_| ConnectError::Silent(limit))??;
-            let (kind, body) = frame.ok_or(ConnectError::Closed)?;
+            let deadline = self.silence.deadline(limit);
+            let next = self.frames.next(self.session.body_bytes_max());
+            let Ok(frame) = timeout_at(deadline, next).await else {
+                let is_within_frame = self.frames.is_within_frame();
+                if self.silence.is_only_slow(is_within_frame, limit) {
+                    continue;
+                }
+                return Err(ConnectError::Silent(limit));
+            };
+            let (kind, body) = frame?.ok_or(ConnectError::Closed)?;
+            self.silence.handle_answer();
             if self.greeted {
                 return Ok(self.session.handle_frame(kind, body)?);
             }
@@ -181,11 +209,29 @@ impl<S: Stream> Conversation<S> {
     /// Says that this side is done.
     pub(crate) async fn shutdown(&mut self) {
         // The answer to a farewell does not matter: everything that was asked for has come.
-        let _ = self.writer.shutdown().await;
+        let _ = timeout(FAREWELL_SILENCE, self.writer.shutdown()).await;
+    }
+
+    /// Says `last`, if the server takes it at once, and that this side is done.
+    pub(crate) async fn farewell(&mut self, last: &Request) {
+        let said = timeout(FAREWELL_SILENCE, self.request(last)).await;
+        if matches!(said, Ok(Ok(()))) {
+            self.shutdown().await;
+        }
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectError> {
-        self.writer.write_all(bytes).await?;
-        Ok(self.writer.flush().await?)
+        let deaf = |_| ConnectError::Deaf(SILENCE);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let written = timeout(SILENCE, self.writer.write(rest)).await;
+            match written.map_err(deaf)?? {
+                0 => return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into()),
+                written => rest = &rest[written..],
+            }
+        }
+        Ok(timeout(SILENCE, self.writer.flush())
+            .await
+            .map_err(deaf)??)
     }
 }

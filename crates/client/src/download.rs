@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use packhorse_protocol::entry::Refusal;
@@ -21,18 +21,16 @@ use packhorse_transport::throttle::Throttle;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::connect::{ConnectError, Connector, Conversation};
 use crate::drive::{Crew, Driver, MEMORY_KIB, tree_request};
+use crate::patience::Patience;
 use crate::place::{Site, SiteParts};
 use crate::plan::Task;
 use crate::report::{Event, Observer, Totals};
 use crate::settings::DownloadSettings;
 
-/// The first wait before a lost connection is dialled again; it doubles up to the longest.
-const BACKOFF: Duration = Duration::from_millis(250);
-const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// How long to wait at the end for further connections to be closed in good order.
 const FAREWELL_TIME: Duration = Duration::from_secs(2);
 /// Further connections that may fail before no more are tried.
@@ -94,10 +92,7 @@ impl Download {
             return self.report_all(connector, &filter).await;
         }
         let in_line = is_vacant && !self.settings.checksum;
-        let mut conversation = connector
-            .connect(&tree_request(&self.settings, in_line, None))
-            .await?;
-        let first = conversation.answer().await?;
+        let (mut conversation, first) = self.begin(connector, in_line).await?;
         if let Err(error) = self.check_first(&first) {
             conversation.shutdown().await;
             return Err(error);
@@ -130,6 +125,7 @@ impl Download {
             workers,
             memory: Arc::new(Semaphore::new(MEMORY_KIB as usize)),
             throttle: rate_limit.map(Throttle::new),
+            answers: AtomicU64::new(0),
         });
         Running {
             crew,
@@ -138,6 +134,36 @@ impl Download {
         .run(conversation, first)
         .await?;
         Ok(pin)
+    }
+
+    /// Asks for the tree, again if the server is lost after it has shown who it is.
+    async fn begin<D: Dial>(
+        &self,
+        connector: &Arc<Connector<D>>,
+        in_line: bool,
+    ) -> Result<(Conversation<D::Stream>, Answer), ConnectError> {
+        let request = tree_request(&self.settings, in_line, None);
+        let mut patience = Patience::new(self.settings.retry_for, 0);
+        let mut was_reached = false;
+        loop {
+            let begun = async {
+                let mut conversation = connector.connect(&request).await?;
+                let first = conversation.answer().await?;
+                Ok((conversation, first))
+            };
+            let error: ConnectError = match begun.await {
+                Ok(begun) => return Ok(begun),
+                Err(error) => error,
+            };
+            was_reached |= error.is_cut();
+            let wait = (was_reached && error.is_passing()).then(|| patience.next_wait(0));
+            let Some(wait) = wait.flatten() else {
+                return Err(error);
+            };
+            let why = error.to_string();
+            self.observer.handle(Event::Lost { why: &why });
+            sleep(wait).await;
+        }
     }
 
     /// Whether the first answer is one to what was asked for.
@@ -190,7 +216,7 @@ impl<D: Dial> Running<D> {
             failed: totals.failed.load(Ordering::Relaxed),
         };
         // Everything is in place; whether the server hears of it makes no difference to that.
-        let _ = driver.close(&Request::Complete(completion)).await;
+        driver.close(&Request::Complete(completion)).await;
         Ok(())
     }
 
@@ -202,7 +228,8 @@ impl<D: Dial> Running<D> {
     where
         Self: 'c,
     {
-        let mut patience = Patience::new(&self.crew.site);
+        let retry_for = self.crew.site.settings.retry_for;
+        let mut patience = Patience::new(retry_for, progress(&self.crew));
         loop {
             let error = match driver.run().await {
                 Ok(()) => return Ok(driver),
@@ -227,7 +254,7 @@ impl<D: Dial> Running<D> {
                 return Err(error);
             }
             let why = error.to_string();
-            let Some(wait) = patience.next_wait(site) else {
+            let Some(wait) = patience.next_wait(progress(&self.crew)) else {
                 return Err(error);
             };
             site.observer.handle(Event::Lost { why: &why });
@@ -286,45 +313,11 @@ async fn work_beside<D: Dial>(
     Ok(())
 }
 
-/// How long to go on dialling without any progress.
-struct Patience {
-    since: Instant,
-    progress: u64,
-    wait: Duration,
-}
-
-impl Patience {
-    fn new(site: &Site) -> Self {
-        Self {
-            since: Instant::now(),
-            progress: progress(site),
-            wait: BACKOFF,
-        }
-    }
-
-    /// How long to wait before dialling again; `None` if that has gone on for too long.
-    fn next_wait(&mut self, site: &Site) -> Option<Duration> {
-        let now = progress(site);
-        if now != self.progress {
-            *self = Self {
-                since: Instant::now(),
-                progress: now,
-                wait: BACKOFF,
-            };
-        }
-        if self.since.elapsed() >= site.settings.retry_for {
-            return None;
-        }
-        let wait = self.wait;
-        self.wait = (wait * 2).min(BACKOFF_MAX);
-        Some(wait)
-    }
-}
-
 /// A number that changes whenever something has arrived.
-fn progress(site: &Site) -> u64 {
-    let totals = &site.totals;
+fn progress(crew: &Crew) -> u64 {
+    let totals = &crew.site.totals;
     [
+        &crew.answers,
         &totals.bytes_fetched,
         &totals.files_fetched,
         &totals.files_seen,

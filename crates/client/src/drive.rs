@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use packhorse_protocol::content::GroupRange;
 use packhorse_protocol::entry::{FileInfo, Refusal};
@@ -41,6 +41,8 @@ pub(crate) struct Crew {
     /// Memory for what has come and is not on the disk yet, in KiB.
     pub(crate) memory: Arc<Semaphore>,
     pub(crate) throttle: Option<Throttle>,
+    /// Answers that brought something of a file, also what adds to no count of bytes.
+    pub(crate) answers: AtomicU64,
 }
 
 /// One connection and what it has asked for.
@@ -108,10 +110,8 @@ impl<'a, S: Stream> Driver<'a, S> {
     }
 
     /// Says `last` to the server, and that this side leaves.
-    pub(crate) async fn close(mut self, last: &Request) -> Result<(), ConnectError> {
-        self.conversation.request(last).await?;
-        self.leave().await;
-        Ok(())
+    pub(crate) async fn close(mut self, last: &Request) {
+        self.conversation.farewell(last).await;
     }
 
     /// Says that this side leaves.
@@ -195,6 +195,9 @@ impl<'a, S: Stream> Driver<'a, S> {
 
     pub(crate) async fn handle_answer(&mut self, answer: Answer) -> Result<(), ConnectError> {
         let site = &self.crew.site;
+        if !matches!(answer, Answer::Page(_) | Answer::Failed(_)) {
+            Totals::add(&self.crew.answers, 1);
+        }
         match (answer, self.asked.front_mut()) {
             (Answer::Group(group), Some(Task::Read(Reader::Content(file), rest, _))) => {
                 *rest = rest.split_at(1).1;

@@ -177,36 +177,29 @@ fn a_file_that_always_changes_is_given_up() {
 
 #[test]
 fn what_a_file_has_become_meanwhile_is_told() {
-    type Change = fn(&mut ServedTree);
-    let cases: [(&str, Change, &str); 5] = [
-        (
-            "gone",
-            |tree| drop(tree.nodes.remove("f")),
-            "failed f NotFound\nexit: some failed",
-        ),
+    type Become = fn(&mut ServedTree) -> &mut ServedTree;
+    let failed = |refusal| format!("failed f {refusal}\nexit: some failed");
+    let cases: [(&str, Become, String); 5] = [
+        ("gone", gone, failed("NotFound")),
         (
             "a directory",
-            |tree| drop(tree.directory("f")),
-            "failed f NotFound\nexit: some failed",
+            |tree| tree.directory("f"),
+            failed("NotFound"),
         ),
         (
             "a FIFO",
-            |tree| drop(tree.refused("f", Refusal::Special)),
-            "skipped f Special",
+            |tree| tree.refused("f", Refusal::Special),
+            "skipped f Special".to_owned(),
         ),
         (
             "secret",
-            |tree| drop(tree.refused("f", Refusal::PermissionDenied)),
-            "failed f PermissionDenied\nexit: some failed",
+            |tree| tree.refused("f", Refusal::PermissionDenied),
+            failed("PermissionDenied"),
         ),
-        (
-            "a link",
-            |tree| drop(tree.link("f", "g")),
-            "failed f NotFound\nexit: some failed",
-        ),
+        ("a link", |tree| tree.link("f", "g"), failed("NotFound")),
     ];
     within(Clock::Paused, move || async move {
-        for (what, change, expected) in cases {
+        for (what, become_other, expected) in cases {
             // The change shows in the groups first, and only then in the description.
             let mut script = once(
                 0,
@@ -220,7 +213,7 @@ fn what_a_file_has_become_meanwhile_is_told() {
                     && !tree.path.is_root()
                 {
                     let mut other = ServedTree::new();
-                    change(other.file("f", ""));
+                    become_other(other.file("f", ""));
                     *answers = vec![match other.items(tree) {
                         Ok(items) => Answer::Page(items),
                         Err(refusal) => Answer::Failed(refusal),
@@ -236,6 +229,11 @@ fn what_a_file_has_become_meanwhile_is_told() {
             );
         }
     });
+}
+
+fn gone(tree: &mut ServedTree) -> &mut ServedTree {
+    tree.nodes.remove("f");
+    tree
 }
 
 /// Each description of a changed file is a tree of its own; the server takes four at once and no

@@ -58,7 +58,7 @@ pub(crate) fn info(size: u64) -> Info {
         size,
         modified: MODIFIED,
         mode: 0o644,
-        version: [1; 16],
+        version: 1u128.to_be_bytes(),
         sparse: false,
         link_group: 0,
         xattrs: Vec::new(),

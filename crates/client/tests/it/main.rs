@@ -7,12 +7,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod changes;
+mod cuts;
 mod damage;
 mod honest;
 mod lies;
 mod names;
 mod scene;
 mod scripted_server;
+mod silence;
 mod sizes;
 mod tree;
 mod wire;

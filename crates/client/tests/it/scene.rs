@@ -177,7 +177,7 @@ impl Scene {
         self.server.end();
         // Jobs that nobody waits for end before anything is looked at.
         while Arc::strong_count(&workers) > 1 || !self.server.is_left() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
             thread::sleep(Duration::from_millis(1));
         }
         drop(workers);

@@ -25,6 +25,9 @@ use crate::wire::{Answer, Told};
 /// How much a pipe holds; less than a group, so that sending one takes several steps.
 const PIPE_BYTES: usize = 64 << 10;
 
+/// How long to listen to a client that has ended.
+const LAST_WORDS: Duration = Duration::from_millis(50);
+
 pub(crate) const PIN: [u8; 16] = [7; 16];
 
 /// A request as the server met it.
@@ -52,6 +55,10 @@ pub(crate) struct Wire {
     pub(crate) pace: Option<(usize, Duration)>,
     /// The greeting is this frame.
     pub(crate) greeting: Option<Vec<u8>>,
+    /// Behind its last frame it sends this one again and again, with such a pause behind each.
+    pub(crate) prattle: Option<(Vec<u8>, Duration)>,
+    /// How much the pipe holds.
+    pub(crate) pipe_bytes: Option<usize>,
 }
 
 type OnCall = Box<dyn FnMut(&Call, &mut ServedTree) + Send>;
@@ -103,8 +110,8 @@ pub(crate) struct Log {
     pub(crate) violations: Vec<String>,
     pub(crate) completions: Vec<Completion>,
     pub(crate) connections: usize,
-    /// Frames sent on each connection.
-    pub(crate) frames: BTreeMap<usize, usize>,
+    /// The lengths of the frames sent on each connection, in bytes.
+    pub(crate) frames: BTreeMap<usize, Vec<usize>>,
 }
 
 impl Log {
@@ -360,14 +367,22 @@ impl Connection<'_> {
             };
             for frame in frames {
                 if self.send(&frame).await.is_none() {
-                    if self.wire.falls_silent {
-                        self.server.say_nothing().await;
-                    }
-                    return;
+                    return self.stop().await;
                 }
             }
         }
         let _ = self.writer.shutdown().await;
+    }
+
+    /// No more is answered.
+    async fn stop(mut self) {
+        if let Some((frame, pause)) = &self.wire.prattle {
+            while self.writer.write_all(frame).await.is_ok() {
+                sleep(*pause).await;
+            }
+        } else if self.wire.falls_silent {
+            self.server.say_nothing().await;
+        }
     }
 
     /// `None` once the connection is to end.
@@ -393,7 +408,8 @@ impl Connection<'_> {
         self.frames += 1;
         self.bytes += part.len();
         let mut state = self.server.lock();
-        *state.log.frames.entry(self.number).or_default() += 1;
+        let frames = state.log.frames.entry(self.number).or_default();
+        frames.push(frame.len());
         drop(state);
         (part.len() == frame.len() && self.wire.frames_max != Some(self.frames)).then_some(())
     }
@@ -415,10 +431,19 @@ impl Dial for ScriptedDial {
             (number, wire)
         };
         let binding = ChannelBinding([u8::try_from(number % 251).unwrap(); 32]);
-        let (near, far) = duplex(PIPE_BYTES);
+        let (near, far) = duplex(wire.pipe_bytes.unwrap_or(PIPE_BYTES));
         let server = Arc::clone(&self.0);
         tokio::spawn(async move {
-            Arc::clone(&server).serve(far, number, wire, binding).await;
+            let serving = Arc::clone(&server).serve(far, number, wire, binding);
+            let mut over = server.over.subscribe();
+            let long_over = async {
+                let _ = over.wait_for(|over| *over).await;
+                sleep(LAST_WORDS).await;
+            };
+            tokio::select! {
+                () = serving => {}
+                () = long_over => {}
+            }
             server.lock().open -= 1;
         });
         Ok(Dialled {

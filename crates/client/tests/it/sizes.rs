@@ -14,6 +14,8 @@ use crate::tree::{ServedTree, noise};
 use crate::wire::{Answer, Fetched, Inline, Told, group};
 
 const MIB: usize = 1 << 20;
+/// The version of the first file of a tree.
+const ONE: [u8; 16] = 1u128.to_be_bytes();
 const TOO_LARGE: &str = "--\nfailed f TooLarge\nexit: some failed";
 
 fn violation(text: &str) -> String {
@@ -129,7 +131,7 @@ fn an_answer_covers_what_was_asked_for_and_no_more() {
     let hole = |start, count| Answer::Hole {
         start,
         count,
-        version: [1; 16],
+        version: ONE,
     };
     let range = "it used a range of groups that cannot be";
     let unexpected = "it sent a Done message where none may come";
@@ -194,22 +196,22 @@ static HOLES: [Answer; 4] = [
     Answer::Hole {
         start: 0,
         count: u64::MAX,
-        version: [1; 16],
+        version: ONE,
     },
     Answer::Hole {
         start: 0,
         count: 4,
-        version: [1; 16],
+        version: ONE,
     },
     Answer::Hole {
         start: 1,
         count: 1,
-        version: [1; 16],
+        version: ONE,
     },
     Answer::Hole {
         start: 0,
         count: 0,
-        version: [1; 16],
+        version: ONE,
     },
 ];
 

@@ -25,7 +25,7 @@ pub(crate) struct ServedTree {
     pub(crate) contents_files: usize,
     /// Hashes of one `Hashes` frame.
     pub(crate) frame_hashes: u64,
-    next_version: u8,
+    next_version: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -124,7 +124,7 @@ impl ServedTree {
 
     fn version(&mut self) -> [u8; 16] {
         self.next_version += 1;
-        [self.next_version; 16]
+        u128::from(self.next_version).to_be_bytes()
     }
 
     /// All items that a tree request asks for, `End` among them.
