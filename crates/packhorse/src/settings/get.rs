@@ -99,11 +99,7 @@ impl GetSettings {
             let download = DownloadSettings {
                 name: name.map(|name| parse_name(name.as_bytes())).transpose()?,
                 options: EntryOptions {
-                    links: match (follow_links, unsafe_links) {
-                        (true, _) => LinkMode::Follow,
-                        (false, true) => LinkMode::KeepAll,
-                        (false, false) => LinkMode::Keep,
-                    },
+                    links: link_mode(follow_links, unsafe_links),
                     xattrs,
                     hard_links,
                 },
@@ -148,6 +144,15 @@ impl GetSettings {
 pub(super) fn parse_name(bytes: &[u8]) -> Result<Name, CommandError> {
     Name::parse(bytes)
         .map_err(|error| CommandError::usage(format!("that is no name for a file: {error}")))
+}
+
+/// What becomes of links: what is behind one is sent, wherever it may lead otherwise.
+fn link_mode(follow: bool, keep_all: bool) -> LinkMode {
+    match (follow, keep_all) {
+        (true, _) => LinkMode::Follow,
+        (false, true) => LinkMode::KeepAll,
+        (false, false) => LinkMode::Keep,
+    }
 }
 
 /// Standard output takes the content of one file, and nothing that is said of a file or of many.
