@@ -7,7 +7,8 @@ use packhorse_protocol::content::{
 };
 use packhorse_protocol::entry::{FileInfo, Refusal};
 use packhorse_protocol::key::Pin;
-use packhorse_protocol::limits::GROUP_BYTES;
+use packhorse_protocol::frame::FrameType;
+use packhorse_protocol::limits::{FILE_BYTES_MAX, GROUP_BYTES};
 use packhorse_protocol::message::{
     EntryOptions, LinkMode, ReadRequest, ReadWhat, Request, TreeRequest,
 };
@@ -88,6 +89,9 @@ pub async fn cat<D: Dial>(
         Answer::Failed(refusal) => return Err(CatError::Refused(refusal)),
         _ => return Err(excess()),
     };
+    if info.size > FILE_BYTES_MAX {
+        return Err(ConnectError::from(Violation::Malformed(FrameType::Page)).into());
+    }
     let mut reading = Reading {
         conversation,
         path,

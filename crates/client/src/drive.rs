@@ -273,8 +273,10 @@ impl<'a, S: Stream> Driver<'a, S> {
                 self.start_counted_job(None, move || site.handle_confirmation(&file, &done));
             }
             (Answer::Failed(refusal), Some(Task::Page)) => {
-                site.plan.handle_page(None, true);
-                site.handle_root_refused(refusal);
+                // All pages that were asked for ahead fail then, with the first of them.
+                if site.plan.handle_page(None, true) {
+                    site.handle_root_refused(refusal);
+                }
             }
             (Answer::Failed(refusal), Some(Task::Describe(wanted))) => {
                 let wanted = wanted.clone();

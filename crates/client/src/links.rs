@@ -3,54 +3,70 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use packhorse_protocol::entry::FileInfo;
 use packhorse_protocol::path::RelativePath;
 
 use crate::directory::DirectoryNode;
 
 /// The hard links of a tree, and the directories that wait for links.
 ///
-/// Holds two paths for each name of a file that has several names, if hard links are asked for.
+/// Holds three paths for each name of a file that has several names, if hard links are asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Links(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     first_names: BTreeMap<u64, RelativePath>,
-    further: Vec<FurtherName>,
+    /// The same names, and where each file was placed, once it was.
+    placed: BTreeMap<RelativePath, Option<RelativePath>>,
+    /// Each with its first name as that is in `placed`.
+    further: Vec<(RelativePath, FurtherName)>,
     held: Vec<Arc<DirectoryNode>>,
 }
 
 /// One more name of a file that has another already.
 #[derive(Debug)]
 pub(crate) struct FurtherName {
-    /// The name that the content was fetched under.
-    pub(crate) first: RelativePath,
+    /// The name that its content has in the destination; `None` if it did not arrive.
+    pub(crate) first: Option<RelativePath>,
     /// The name to make.
     pub(crate) path: RelativePath,
     /// Its directory, which is not sealed before.
     pub(crate) directory: Arc<DirectoryNode>,
+    /// What the server said of it.
+    pub(crate) info: FileInfo,
 }
 
 impl Links {
-    /// Whether a file of `group` was named before; if so, `path` is noted as a further name of it.
+    /// Whether a file of the link group in `info` was named before; if so, `path` is noted as a
+    /// further name of it.
     pub(crate) fn is_further_name(
         &self,
-        group: u64,
+        info: &FileInfo,
         path: &RelativePath,
         directory: &Arc<DirectoryNode>,
     ) -> bool {
         let mut state = self.lock();
-        let Some(first) = state.first_names.get(&group).cloned() else {
-            state.first_names.insert(group, path.clone());
+        let Some(first) = state.first_names.get(&info.link_group).cloned() else {
+            state.first_names.insert(info.link_group, path.clone());
+            state.placed.insert(path.clone(), None);
             return false;
         };
-        let (path, directory) = (path.clone(), Arc::clone(directory));
-        state.further.push(FurtherName {
-            first,
-            path,
-            directory,
-        });
+        let further = FurtherName {
+            first: None,
+            path: path.clone(),
+            directory: Arc::clone(directory),
+            info: info.clone(),
+        };
+        state.further.push((first, further));
         true
+    }
+
+    /// The file that was named `path` is in place under `placed`.
+    pub(crate) fn handle_placed(&self, path: &RelativePath, placed: &RelativePath) {
+        if let Some(place) = self.lock().placed.get_mut(path) {
+            *place = Some(placed.clone());
+        }
     }
 
     /// Keeps `directory` from being sealed until everything else is done.
@@ -60,7 +76,13 @@ impl Links {
 
     /// The further names, to be made now.
     pub(crate) fn take_further_names(&self) -> Vec<FurtherName> {
-        std::mem::take(&mut self.lock().further)
+        let mut state = self.lock();
+        let further = std::mem::take(&mut state.further).into_iter();
+        let named = further.map(|(first, mut further)| {
+            further.first = state.placed.get(&first).cloned().flatten();
+            further
+        });
+        named.collect()
     }
 
     /// Lets go of the directories that were held.

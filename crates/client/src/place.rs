@@ -59,6 +59,8 @@ pub(crate) struct SiteParts {
 #[derive(Default)]
 struct TreePlace {
     stack: Vec<(RelativePath, Arc<DirectoryNode>)>,
+    /// It is a single file or link, which was told.
+    is_single: bool,
 }
 
 /// An entry of a page with the directory that it goes into.
@@ -208,6 +210,8 @@ impl Site {
         what: EntryKind,
     ) -> Result<Option<Entry>, Violation> {
         let directory = match tree.stack.last() {
+            // Told again, since a connection was lost before the end was told.
+            _ if tree.is_single => return Ok(None),
             None => return self.single(tree, name, what).map(Some),
             Some((top, directory)) if top == below => directory,
             // It lies in a directory that has no place here.
@@ -247,6 +251,7 @@ impl Site {
         if !self.settings.is_asked_for(&name) {
             return Err(Violation::Excess);
         }
+        tree.is_single = true;
         let directory = DirectoryNode::new(RelativePath::ROOT, None, None, &self.seals);
         tree.stack
             .push((RelativePath::ROOT, Arc::clone(&directory)));
@@ -435,6 +440,7 @@ impl Site {
         }
         Totals::add(&self.totals.files_kept, 1);
         Totals::add(&self.totals.bytes_kept, wanted.info.size);
+        self.links.handle_placed(&wanted.path, &wanted.path);
         self.observer.handle(Event::Kept { path: &wanted.path });
     }
 
@@ -486,6 +492,7 @@ impl Site {
             _ => None,
         };
         let path = renamed.as_ref().unwrap_or(&wanted.path);
+        self.links.handle_placed(&wanted.path, path);
         self.observer.handle(Event::Fetched { path, bytes, hash });
     }
 
@@ -525,11 +532,12 @@ impl Site {
 
     /// Whether this is a further name of a file that the tree has named before; it is linked later.
     fn is_further_name(&self, wanted: &Wanted) -> bool {
-        wanted.info.link_group != 0
+        self.settings.options.hard_links
+            && wanted.info.link_group != 0
             && !self.settings.dry_run
             && self
                 .links
-                .is_further_name(wanted.info.link_group, &wanted.path, &wanted.directory)
+                .is_further_name(&wanted.info, &wanted.path, &wanted.directory)
     }
 
     /// A link is in place.
@@ -592,17 +600,8 @@ impl Site {
     /// Does what can only be done once all files are in place: hard links, links that had to wait,
     /// and the metadata of the directories around them.
     pub(crate) fn finish_all(&self) {
-        for FurtherName {
-            first,
-            path,
-            directory,
-        } in self.links.take_further_names()
-        {
-            match self.destination.hard_link(&first, &path) {
-                Ok(_) => self.handle_linked(&path),
-                Err(error) => self.fail(&path, &error.into()),
-            }
-            drop(directory);
+        for further_name in self.links.take_further_names() {
+            self.place_further_name(further_name);
         }
         for (path, placed) in self.destination.settle_links() {
             self.handle_link_placed(&path, placed);
@@ -620,6 +619,29 @@ impl Site {
         }
         if let Some(error) = left_behind {
             warn!(%error, "the folder for unfinished files could not be removed");
+        }
+    }
+
+    /// Makes a further name of a file that has its first.
+    fn place_further_name(&self, further: FurtherName) {
+        let FurtherName {
+            first,
+            path,
+            directory,
+            info,
+        } = further;
+        let Some(first) = first else {
+            return self.fail(&path, &Failure::NoOtherName);
+        };
+        if !self.make(&directory) {
+            return self.fail(&path, &Failure::NoDirectory);
+        }
+        match self.destination.compare(&path, &info) {
+            Ok(Presence::Same { .. }) if !self.settings.checksum => {
+                Totals::add(&self.totals.files_kept, 1);
+                self.observer.handle(Event::Kept { path: &path });
+            }
+            _ => self.handle_link_placed(&path, self.destination.hard_link(&first, &path)),
         }
     }
 

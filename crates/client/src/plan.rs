@@ -225,15 +225,18 @@ impl Plan {
         self.lock().busy += 1;
     }
 
-    /// A page was answered.
-    pub(crate) fn handle_page(&self, cursor: Option<Cursor>, ended: bool) {
+    /// A page was answered. Whether the tree has come to its end by that.
+    pub(crate) fn handle_page(&self, cursor: Option<Cursor>, ended: bool) -> bool {
+        let mut is_new = false;
         self.change(|state| {
             state.pages_asked -= 1;
+            is_new = ended && !state.tree_ended;
             state.tree_ended |= ended;
             if cursor.is_some() {
                 state.cursor = cursor;
             }
         });
+        is_new
     }
 
     /// Where the tree goes on if it has to be opened again.

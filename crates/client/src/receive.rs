@@ -186,6 +186,10 @@ impl Site {
 
     /// The state of a file whose groups are all there has come: it gets its name, or not.
     pub(crate) fn handle_confirmation(&self, file: &Arc<LargeDownload>, done: &Done) {
+        // A size that does not fit the version was a lie or a mistake of one of the two messages.
+        if done.size != file.wanted.info.size {
+            return self.begin_anew(file);
+        }
         match file.judge(done.version) {
             Verdict::Changed => self.begin_anew(file),
             Verdict::Unsure => {
