@@ -6,8 +6,8 @@ use packhorse_protocol::content::{
     ContentHash, GroupHash, GroupRange, group_count, group_length, merge_groups,
 };
 use packhorse_protocol::entry::{FileInfo, Refusal};
-use packhorse_protocol::key::Pin;
 use packhorse_protocol::frame::FrameType;
+use packhorse_protocol::key::Pin;
 use packhorse_protocol::limits::{FILE_BYTES_MAX, GROUP_BYTES};
 use packhorse_protocol::message::{
     EntryOptions, LinkMode, ReadRequest, ReadWhat, Request, TreeRequest,

@@ -60,18 +60,13 @@ impl Comparison {
         false
     }
 
-    /// The answer to a read has ended; `settled` is what it said of the file's state at its start.
+    /// The answer to a read has ended; `settled` is what it said of the file's state at its start,
+    /// or whether that does not matter.
     pub(crate) fn end_read(&self, settled: bool) {
         if !settled {
             self.unsettled.store(true, Ordering::Release);
         }
         self.reads_open.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    /// The answer to a read was lost, with what it would have said of the file's state at its start
-    /// unless `settled` says that this does not matter.
-    pub(crate) fn handle_lost_read(&self, settled: bool) {
-        self.end_read(settled);
     }
 
     /// Whether all hashes are known to have been taken from a settled file.

@@ -25,7 +25,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::connect::{ConnectError, Connector, Conversation};
 use crate::drive::{Crew, Driver, MEMORY_KIB, tree_request};
-use crate::patience::Patience;
+use crate::patience::{Backoff, Patience};
 use crate::place::{Site, SiteParts};
 use crate::plan::Task;
 use crate::report::{Event, Observer, Totals};
@@ -33,8 +33,6 @@ use crate::settings::DownloadSettings;
 
 /// How long to wait at the end for further connections to be closed in good order.
 const FAREWELL_TIME: Duration = Duration::from_secs(2);
-/// Further connections that may fail before no more are tried.
-const FURTHER_FAILURES_MAX: usize = 3;
 
 /// A download and everything that it uses.
 pub struct Download {
@@ -270,18 +268,22 @@ impl<D: Dial> Running<D> {
     async fn open_further(&self, tasks: &mut JoinSet<Result<(), ConnectError>>) -> Infallible {
         let plan = &self.crew.site.plan;
         let mut changes = plan.changes();
-        let mut failures = 0;
+        let mut backoff = Backoff::default();
         loop {
-            if failures < FURTHER_FAILURES_MAX && plan.has_work_for_more(tasks.len() + 1) {
+            if backoff.is_over() && plan.has_work_for_more(tasks.len() + 1) {
                 let (crew, connector) = (Arc::clone(&self.crew), Arc::clone(&self.connector));
                 let slot = plan.new_slot();
                 tasks.spawn(async move { work_beside(&crew, &connector, slot).await });
             }
             tokio::select! {
                 _ = changes.changed() => {}
-                Some(ended) = tasks.join_next() => {
-                    failures += usize::from(!matches!(ended, Ok(Ok(()))));
-                }
+                () = backoff.wait(), if !backoff.is_over() => {}
+                Some(ended) = tasks.join_next() => match ended {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) if error.is_passing() => backoff.handle_failure(),
+                    // This server has something against it; what is open goes on.
+                    _ => std::future::pending().await,
+                },
             }
         }
     }

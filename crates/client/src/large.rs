@@ -30,6 +30,8 @@ pub(crate) struct LargeDownload {
     damaged: AtomicU32,
     /// It was looked at when a change could still have gone unseen.
     unsettled: AtomicBool,
+    /// Groups of which nobody knows whether they were read when a change could have gone unseen.
+    doubtful: Mutex<Vec<GroupRange>>,
     /// It was seen settled: whatever changes from then on shows in its version.
     settled: AtomicBool,
     given_up: AtomicBool,
@@ -66,6 +68,7 @@ impl LargeDownload {
             unchecked: AtomicU64::new(0),
             damaged: AtomicU32::new(0),
             unsettled: AtomicBool::new(false),
+            doubtful: Mutex::default(),
             settled: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
         }
@@ -139,11 +142,11 @@ impl LargeDownload {
         self.count_down(1)
     }
 
-    /// The answer to a `Read` was lost; `settled` tells whether the groups that came are known to
-    /// have been read from a settled file.
-    pub(crate) fn handle_lost_read(&self, settled: bool) -> Progress {
-        if !settled {
-            self.handle_unsettled();
+    /// The answer to a `Read` was lost. The groups in `doubtful` came, but not what would have been
+    /// said of the file's state behind them.
+    pub(crate) fn handle_lost_read(&self, doubtful: GroupRange) -> Progress {
+        if !doubtful.is_empty() {
+            self.doubtful().push(doubtful);
         }
         self.count_down(1)
     }
@@ -153,10 +156,21 @@ impl LargeDownload {
         self.unsettled.store(true, Ordering::Release);
     }
 
-    /// The hashes of all groups are to be compared with the server's once more.
-    pub(crate) fn begin_recheck(&self) {
-        self.unchecked
-            .store(group_count(self.wanted.info.size), Ordering::Release);
+    /// The groups that are to be compared with the server's once more, in runs: each with whether
+    /// it is a run of holes.
+    ///
+    /// All of them, or those that are doubtful while the others were read from a settled file: any
+    /// change since then shows, so that what the doubtful ones are found to be now, they were then.
+    pub(crate) fn begin_recheck(&self) -> Vec<(GroupRange, bool)> {
+        let ranges = match self.unsettled.load(Ordering::Acquire) {
+            true => vec![self.range()],
+            false => self.doubtful().clone(),
+        };
+        let count = ranges.iter().map(|range| range.count()).sum();
+        self.unchecked.store(count, Ordering::Release);
+        let groups = self.groups();
+        let runs = ranges.into_iter().flat_map(|range| groups.runs(range));
+        runs.collect()
     }
 
     /// The hashes of `count` groups were found as they should be. True once all were: it no longer
@@ -165,6 +179,7 @@ impl LargeDownload {
         let all = self.unchecked.fetch_sub(count, Ordering::AcqRel) == count;
         if all {
             self.unsettled.store(false, Ordering::Release);
+            self.doubtful().clear();
         }
         all
     }
@@ -173,16 +188,11 @@ impl LargeDownload {
     pub(crate) fn judge(&self, version_now: Version) -> Verdict {
         if !self.is_version(version_now) {
             Verdict::Changed
-        } else if self.unsettled.load(Ordering::Acquire) {
+        } else if self.unsettled.load(Ordering::Acquire) || !self.doubtful().is_empty() {
             Verdict::Unsure
         } else {
             Verdict::Confirmed
         }
-    }
-
-    /// All its groups, all of them in place, in runs: each with whether it is a run of holes.
-    pub(crate) fn runs(&self) -> Vec<(GroupRange, bool)> {
-        self.groups().runs(self.range())
     }
 
     /// Whether some of its groups are holes, whose hashes nobody has computed.
@@ -223,6 +233,10 @@ impl LargeDownload {
             .map(|group| self.hash_of(group))
             .collect();
         merge_groups(&hashes)
+    }
+
+    fn doubtful(&self) -> MutexGuard<'_, Vec<GroupRange>> {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn groups(&self) -> MutexGuard<'_, GroupTable> {

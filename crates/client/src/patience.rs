@@ -2,11 +2,49 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 /// The first wait before a lost connection is dialled again; it doubles up to the longest.
 const BACKOFF: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
+
+/// How long to wait before a further connection is tried, behind one that was lost.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    until: Instant,
+    wait: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            until: Instant::now(),
+            wait: BACKOFF,
+        }
+    }
+}
+
+impl Backoff {
+    /// Whether there is nothing to wait for.
+    pub(crate) fn is_over(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn wait(&self) {
+        sleep_until(self.until).await;
+    }
+
+    /// A connection was lost: soon after the last one that was, or long after.
+    pub(crate) fn handle_failure(&mut self) {
+        let now = Instant::now();
+        self.wait = match now.duration_since(self.until) > BACKOFF_MAX {
+            true => BACKOFF,
+            false => (self.wait * 2).min(BACKOFF_MAX),
+        };
+        self.until = now + self.wait;
+    }
+}
 
 /// Counts the time since a connection was lost behind which nothing was won.
 #[derive(Debug)]

@@ -72,8 +72,8 @@ pub(crate) enum Task {
 /// What was known when groups were asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReadStart {
-    /// How many they were.
-    groups: u64,
+    /// All of them.
+    range: GroupRange,
     /// The file had been seen settled: whatever changes from then on shows in its version.
     was_settled: bool,
 }
@@ -108,17 +108,14 @@ impl Reader {
         }
     }
 
-    /// Asks for `groups` groups.
-    fn begin_read(&self, groups: u64) -> ReadStart {
+    /// Asks for the groups of `range`.
+    fn begin_read(&self, range: GroupRange) -> ReadStart {
         let was_settled = match self {
             Self::Content(file) => file.begin_read(),
             Self::Compare(comparison) => comparison.begin_read(),
             Self::Recheck(_) | Self::RecheckHoles(_) => true,
         };
-        ReadStart {
-            groups,
-            was_settled,
-        }
+        ReadStart { range, was_settled }
     }
 
     /// Whether nothing more is to be done for the file.
@@ -398,21 +395,25 @@ impl State {
         if !behind.is_empty() {
             self.reads.push_front((reader.clone(), behind));
         }
-        let start = reader.begin_read(rest.count());
+        let start = reader.begin_read(rest);
         Some(Task::Read(reader, rest, start))
     }
 
     /// A read was lost with `rest` still to come, and with what would have been said at its end of
     /// the groups that came.
     fn take_back_read(&mut self, reader: Reader, rest: GroupRange, start: ReadStart) {
-        let settled = start.was_settled || rest.count() == start.groups;
+        let arrived = rest.start() - start.range.start();
+        let doubtful = match start.was_settled {
+            true => GroupRange::EMPTY,
+            false => start.range.split_at(arrived).0,
+        };
         match &reader {
             Reader::Content(file) => {
-                if file.handle_lost_read(settled) == Progress::Whole {
+                if file.handle_lost_read(doubtful) == Progress::Whole {
                     self.confirms.push_back(Arc::clone(file));
                 }
             }
-            Reader::Compare(comparison) => comparison.handle_lost_read(settled),
+            Reader::Compare(comparison) => comparison.end_read(doubtful.is_empty()),
             Reader::Recheck(_) | Reader::RecheckHoles(_) => {}
         }
         if !rest.is_empty() {

@@ -193,8 +193,7 @@ impl Site {
         match file.judge(done.version) {
             Verdict::Changed => self.begin_anew(file),
             Verdict::Unsure => {
-                file.begin_recheck();
-                for (run, is_hole) in file.runs() {
+                for (run, is_hole) in file.begin_recheck() {
                     let file = Arc::clone(file);
                     let reader = if is_hole {
                         Reader::RecheckHoles(file)

@@ -7,11 +7,18 @@
 #![allow(clippy::unwrap_used)]
 
 mod changes;
+mod connections;
 mod cuts;
 mod damage;
+mod existing;
 mod honest;
 mod lies;
+mod mutation;
 mod names;
+mod options;
+mod reading;
+mod refusals;
+mod rivals;
 mod scene;
 mod scripted_server;
 mod silence;

@@ -67,7 +67,7 @@ where
 
 /// What is fetched, from whom, and into what.
 pub(crate) struct Scene {
-    base: TempDir,
+    base: Arc<TempDir>,
     pub(crate) server: Arc<ScriptedServer>,
     pub(crate) settings: DownloadSettings,
     pub(crate) options: DestinationOptions,
@@ -85,7 +85,7 @@ impl Scene {
     }
 
     pub(crate) fn with_token(tree: ServedTree, script: Script, token: Option<Token>) -> Self {
-        let base = tempfile::tempdir().unwrap();
+        let base = Arc::new(tempfile::tempdir().unwrap());
         fs::create_dir(base.path().join("outside")).unwrap();
         fs::write(base.path().join("outside/canary"), "untouched").unwrap();
         Self {
@@ -98,6 +98,18 @@ impl Scene {
             options: DestinationOptions::default(),
             disk: Disk::new(),
             token,
+        }
+    }
+
+    /// Another download from another server of the same identity, into the same destination.
+    pub(crate) fn beside(&self, tree: ServedTree, script: Script) -> Self {
+        Self {
+            base: Arc::clone(&self.base),
+            server: ScriptedServer::new(tree, script, self.token.clone()),
+            settings: self.settings.clone(),
+            options: self.options,
+            disk: self.disk.clone(),
+            token: self.token.clone(),
         }
     }
 

@@ -16,7 +16,7 @@ use packhorse_transport::dial::{Dial, DialError, Dialled};
 use packhorse_transport::framed::FrameReader;
 use packhorse_transport::stream::Native;
 use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::sleep;
 
 use crate::tree::{ServedTree, text};
@@ -59,6 +59,8 @@ pub(crate) struct Wire {
     pub(crate) prattle: Option<(Vec<u8>, Duration)>,
     /// How much the pipe holds.
     pub(crate) pipe_bytes: Option<usize>,
+    /// Before the frame of this number is sent, the test has to say so.
+    pub(crate) hold: Option<(usize, Arc<Notify>)>,
 }
 
 type OnCall = Box<dyn FnMut(&Call, &mut ServedTree) + Send>;
@@ -203,10 +205,6 @@ impl ScriptedServer {
     /// Whether every connection has come to its end.
     pub(crate) fn is_left(&self) -> bool {
         self.lock().open == 0
-    }
-
-    pub(crate) fn change(&self, change: impl FnOnce(&mut ServedTree)) {
-        change(&mut self.lock().tree);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -389,6 +387,11 @@ impl Connection<'_> {
     async fn send(&mut self, frame: &[u8]) -> Option<()> {
         if self.wire.frames_max == Some(self.frames) {
             return None;
+        }
+        if let Some((at, held)) = &self.wire.hold
+            && *at == self.frames
+        {
+            held.notified().await;
         }
         let room = self
             .wire

@@ -1,0 +1,169 @@
+//! Several connections that act as one transfer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use packhorse_protocol::message::{ReadWhat, Request};
+use packhorse_transport::dial::DialError;
+
+use crate::scene::{Clock, Scene, within};
+use crate::scripted_server::{Log, Script, Wire, refused};
+use crate::tree::{ServedTree, noise};
+
+const MIB: usize = 1 << 20;
+
+/// 160 groups, every second of them a hole.
+fn large() -> ServedTree {
+    let mut content = vec![0; 160 * MIB];
+    for group in (0..160).step_by(2) {
+        let data = noise(group as u64, 4096);
+        content[group * MIB..][..4096].copy_from_slice(&data);
+    }
+    let mut tree = ServedTree::new();
+    tree.sparse("f", content).file("g", "small");
+    tree
+}
+
+fn scene(tree: ServedTree, script: Script) -> Scene {
+    Scene::with(tree, script).settings(|settings| settings.connections = 4)
+}
+
+/// The groups whose content each connection was asked for.
+fn by_connection(log: &Log) -> BTreeMap<usize, Vec<u64>> {
+    let mut groups: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+    for call in &log.calls {
+        if let Request::Read(read) = &call.request
+            && read.what == ReadWhat::Content
+        {
+            let asked = groups.entry(call.connection).or_default();
+            asked.extend(read.range.iter().map(|group| group.get()));
+        }
+    }
+    groups
+}
+
+#[test]
+fn the_groups_of_a_file_are_spread() {
+    within(Clock::Paused, || async {
+        let tree = large();
+        let scene = scene(tree.clone(), Script::default());
+        let outcome = scene.run().await;
+        outcome.expect_all(&scene, "", &tree);
+        let groups = by_connection(&outcome.log);
+        let each: Vec<_> = groups.values().map(Vec::len).collect();
+        assert!(
+            each.len() >= 3 && each.iter().all(|&count| count >= 8),
+            "{each:?}"
+        );
+        let mut all = groups.into_values().flatten().collect::<Vec<_>>();
+        all.sort_unstable();
+        assert_eq!(all, (0..160).collect::<Vec<_>>(), "each exactly once");
+        assert_eq!(outcome.log.completions.len(), 1);
+    });
+}
+
+#[test]
+fn a_lost_connection_loses_only_its_part() {
+    within(Clock::Paused, || async {
+        let tree = large();
+        for lost in 0..4 {
+            for frames in [1, 2, 4, 9] {
+                let script = Script::wired(move |connection| Wire {
+                    // The first has a page to bring before it.
+                    frames_max: (connection == lost).then_some(frames + usize::from(lost == 0)),
+                    ..Wire::default()
+                });
+                let scene = scene(tree.clone(), script);
+                let outcome = scene.run().await;
+                outcome.expect_all(&scene, "", &tree);
+                let groups = by_connection(&outcome.log);
+                let mut seen = BTreeSet::new();
+                let mut again: Vec<_> = groups.values().flatten().collect();
+                again.retain(|&&group| !seen.insert(group) && group % 2 == 0);
+                let its_own = groups.get(&lost).map_or(0, Vec::len);
+                assert!(again.len() <= its_own, "{lost}: {again:?} of {its_own}");
+                assert_eq!(seen.len(), 160);
+                // It may be asked whether those that came are still what they were.
+                assert!(outcome.log.hashes("f") <= frames as u64);
+            }
+        }
+    });
+}
+
+#[test]
+fn one_connection_does_where_others_are_refused() {
+    within(Clock::Real, || async {
+        let tree = large();
+        type Refuse = fn() -> DialError;
+        let wrong: Refuse = || DialError::WrongIdentity {
+            place: crate::scripted_server::place(),
+            expected: packhorse_protocol::key::Pin::from([7; 16]),
+            found: packhorse_protocol::key::Pin::from([8; 16]),
+        };
+        for (refuse, dials_max) in [(refused as Refuse, 20), (wrong, 2)] {
+            let script = Script {
+                wire: Box::new(move |connection| match connection {
+                    0 => Ok(Wire::default()),
+                    _ => Err(refuse()),
+                }),
+                ..Script::default()
+            };
+            let scene = scene(tree.clone(), script);
+            let outcome = scene.run().await;
+            outcome.expect_all(&scene, "", &tree);
+            let dials = outcome.log.connections;
+            assert!((2..=dials_max).contains(&dials), "{dials}");
+        }
+    });
+}
+
+/// Losing a connection now and then over a long time must not leave the download with one.
+#[test]
+fn further_connections_are_dialled_again() {
+    within(Clock::Paused, || async {
+        let tree = large();
+        let script = Script::wired(|connection| Wire {
+            frames_max: (connection > 0).then_some(6),
+            pace: Some((64 << 10, std::time::Duration::from_millis(50))),
+            ..Wire::default()
+        });
+        let scene = scene(tree.clone(), script);
+        let outcome = scene.run().await;
+        outcome.expect_all(&scene, "", &tree);
+        assert!(outcome.log.connections > 6, "{}", outcome.log.connections);
+    });
+}
+
+/// Many files of middling size, small files and a tree of several pages over all connections, some
+/// of which are always about to be lost.
+#[test]
+fn everything_at_once_over_bad_connections() {
+    within(Clock::Paused, || async {
+        let mut tree = ServedTree::new();
+        for n in 0..12u64 {
+            tree.directory(&format!("d{n:02}"))
+                .file(&format!("d{n:02}/large"), noise(n, 5 * MIB + 3))
+                .file(&format!("d{n:02}/middling"), noise(n, 300 << 10))
+                .file(&format!("d{n:02}/small"), noise(n, 100));
+        }
+        for seed in 0..6 {
+            let script = Script::wired(move |connection| {
+                let mut random = crate::tree::Random::new(seed * 100 + connection as u64);
+                Wire {
+                    frames_max: Some(3 + random.below(20)),
+                    ..Wire::default()
+                }
+            });
+            let scene = scene(tree.clone(), script).put("mine", "");
+            let outcome = scene.run().await;
+            assert!(
+                outcome.error.is_none() && outcome.exit.is_empty(),
+                "seed {seed}"
+            );
+            std::fs::remove_file(scene.at("mine")).unwrap();
+            let mut tree = tree.clone();
+            // Removing a file has changed it.
+            tree.nodes.remove("");
+            crate::scene::expect_tree(&scene.destination(), &tree);
+        }
+    });
+}
