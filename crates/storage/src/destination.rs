@@ -263,10 +263,8 @@ impl Site {
 
     /// As `folder`, for the entry `path`.
     fn folder_for(&self, path: &RelativePath) -> Result<&Arc<JobFolder>, EntryError> {
-        self.folder().map_err(|source| EntryError::NoJobFolder {
-            path: path.clone(),
-            source,
-        })
+        self.folder()
+            .map_err(|error| EntryError::of_job_folder(path, error))
     }
 
     /// The directory `path`, open for calls on the names in it, and for [`Directory::sync`] if this

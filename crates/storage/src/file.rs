@@ -148,6 +148,13 @@ impl File {
         }
     }
 
+    /// Lets go of the file's lock, for every process that has come to share this open file: a child
+    /// that is being started holds what its parent has open for a moment. A failure leaves it to the
+    /// end of all of them, so no disk is asked first.
+    pub(crate) fn unlock(&self) {
+        let _ = rustix::fs::flock(&self.handle.descriptor, FlockOperation::Unlock);
+    }
+
     /// The first run of data at or behind `offset`; `None` if only holes follow. Where the file
     /// system knows nothing of holes, all of the file is data.
     ///

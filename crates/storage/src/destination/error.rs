@@ -247,6 +247,19 @@ impl EntryError {
         }
     }
 
+    /// What it means for the entry `path` that the job has no folder because of `source`.
+    pub(super) fn of_job_folder(path: &RelativePath, source: DestinationError) -> Self {
+        match source {
+            DestinationError::Io { source, .. } if is_lack_of_room(&source) => {
+                Self::new("write", path, source)
+            }
+            source => Self::NoJobFolder {
+                path: path.clone(),
+                source,
+            },
+        }
+    }
+
     /// What `source`, met when trying to `action` the entry `path`, means.
     pub(super) fn new(action: &'static str, path: &RelativePath, source: io::Error) -> Self {
         let path = path.clone();
@@ -262,4 +275,11 @@ impl EntryError {
             },
         }
     }
+}
+
+fn is_lack_of_room(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::NOSPC | Errno::DQUOT)
+    )
 }

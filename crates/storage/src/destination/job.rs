@@ -8,8 +8,8 @@ use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use packhorse_protocol::entry::Mode;
 use packhorse_protocol::path::{Name, PARTIAL_DIRECTORY};
@@ -79,8 +79,8 @@ pub(super) struct JobFolder {
 struct Claimed {
     partial: Directory,
     folder: Directory,
-    /// Held for its lock.
-    _lock: File,
+    /// Open for as long as it is locked.
+    lock: Mutex<Option<File>>,
 }
 
 /// What one attempt at a claim met.
@@ -215,6 +215,13 @@ impl JobFolder {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
+    fn unlock(&self) {
+        let lock = &self.claimed.lock;
+        if let Some(lock) = lock.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            lock.unlock();
+        }
+    }
+
     /// Removes what is unfinished.
     fn clear(&self) -> io::Result<()> {
         let folder = &self.claimed.folder;
@@ -241,6 +248,8 @@ impl JobFolder {
         }
         // From here on another may make a new lock in the folder, which then stays.
         folder.remove_file(&lock_name())?;
+        // NFS keeps a file that is open in its directory, under another name.
+        self.unlock();
         match partial.remove_directory(&self.name) {
             Err(error) if !is_in_use(&error) => return Err(error),
             _ => {}
@@ -258,6 +267,7 @@ impl Drop for JobFolder {
             // What stays is cleared by the next run of the job.
             let _ = self.remove_if_empty();
         }
+        self.unlock();
     }
 }
 
@@ -344,7 +354,7 @@ fn open_and_lock(destination: &Directory, name: &Name, missing: Missing) -> io::
     Ok(Met::Claimed(Box::new(Claimed {
         partial,
         folder,
-        _lock: lock,
+        lock: Mutex::new(Some(lock)),
     })))
 }
 

@@ -364,6 +364,34 @@ fn what_the_disk_did_not_confirm_is_fetched_again() {
     }
 }
 
+/// A durable file is of no use in a directory that is not.
+#[test]
+fn directories_are_durable_before_what_is_in_them() {
+    let place = Place::new();
+    let synced = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&synced);
+    let disk = disk_with(move |call| {
+        if let Operation::Sync = call.operation {
+            noted.lock().unwrap().push(call.path.to_vec());
+        }
+        Ok(Verdict::Proceed)
+    });
+    let options = DestinationOptions {
+        durable: true,
+        ..DestinationOptions::default()
+    };
+    let destination = place.open_on(disk, options);
+    for (directory, parent) in [("a", ""), ("a/b", "a")] {
+        synced.lock().unwrap().clear();
+        destination.enter_directory(&path(directory)).unwrap();
+        let expected = place.at(parent).into_os_string().into_encoded_bytes();
+        let expected = expected.strip_suffix(b"/").unwrap_or(&expected);
+        assert_eq!(*synced.lock().unwrap(), [expected]);
+        destination.enter_directory(&path(directory)).unwrap();
+        assert_eq!(synced.lock().unwrap().len(), 1, "nothing new");
+    }
+}
+
 #[test]
 fn nothing_is_made_durable_unless_asked_for() {
     let place = Place::new();

@@ -1,13 +1,17 @@
 //! The folder for what is unfinished, and the lock on it. Threats 25 and 27.
 
 use std::os::unix::fs::{chown, symlink};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use packhorse_storage::destination::DestinationError;
+use packhorse_storage::disk::{Operation, Verdict};
 
 use super::child::{child, folder};
 use super::*;
+use crate::trees::disk_with;
 
 fn open_job(place: &Place, path: &str) -> Result<Destination, DestinationError> {
     let name = JobName::new(b"pin", path.as_bytes());
@@ -226,6 +230,58 @@ fn a_destination_is_made_where_it_is_missing() {
     }
     assert_eq!(list(&place.at("real")), ["false", "true"]);
     assert!(!place.open(DestinationOptions::default()).was_empty());
+}
+
+/// Another run of the job ends just before any call of a claim, up to that for the lock, and takes
+/// away what the claim stands on; or a third has already put a new lock in its place.
+#[test]
+fn a_claim_stands_on_nothing_that_is_gone() {
+    const CALLS_MAX: usize = 20;
+    for has_third in [false, true] {
+        let ends = (0..CALLS_MAX).filter(|&call| claim_while_another_ends(call, has_third));
+        assert!((8..CALLS_MAX).contains(&ends.count()));
+    }
+}
+
+/// Whether the other did end, before the claim had its lock.
+fn claim_while_another_ends(ends_at: usize, has_third: bool) -> bool {
+    let place = Place::in_memory();
+    let destination = open_job(&place, "a").unwrap();
+    destination.claim().unwrap();
+    let folder = place.at(&place.tree()[1]);
+    drop(destination);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("lock"), "").unwrap();
+    let (partial, calls) = (place.at(PARTIAL), AtomicUsize::new(0));
+    let (locked, ended) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)));
+    let noted = Arc::clone(&ended);
+    let disk = disk_with(move |call| {
+        let is_now = calls.fetch_add(1, Ordering::Relaxed) == ends_at;
+        if is_now && !locked.load(Ordering::Relaxed) {
+            fs::remove_file(folder.join("lock")).unwrap();
+            match has_third {
+                true => fs::write(folder.join("lock"), "").unwrap(),
+                false => fs::remove_dir_all(&partial).unwrap(),
+            }
+            noted.store(true, Ordering::Relaxed);
+        }
+        if let Operation::Lock = call.operation {
+            locked.store(true, Ordering::Relaxed);
+        }
+        Ok(Verdict::Proceed)
+    });
+    let name = JobName::new(b"pin", b"a");
+    let options = options(Existing::Refuse);
+    let destination = Destination::open(disk, &place.dest(), &name, options).unwrap();
+    destination.claim().unwrap();
+    assert!(
+        is_in_use(open_job(&place, "a")),
+        "the other ended at call {ends_at}"
+    );
+    write(&destination, "f", b"new").unwrap();
+    finish(&destination);
+    assert_eq!(place.tree(), ["f"]);
+    ended.load(Ordering::Relaxed)
 }
 
 /// Jobs begin and end at once, as many threads; none sees anything but a lock that is held.

@@ -1,6 +1,9 @@
 //! Links that a peer sends: those that could lead out are refused. Threat 15.
 
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Component;
+
+use proptest::prelude::*;
 
 use super::*;
 
@@ -210,6 +213,25 @@ fn a_link_made_late_changes_where_another_leads() {
 }
 
 #[test]
+fn nothing_is_replaced_by_a_link_that_is_refused() {
+    let place = Place::new();
+    fs::create_dir(place.at("a")).unwrap();
+    symlink("..", place.at("a/up")).unwrap();
+    for taken in ["f", "g"] {
+        fs::write(place.at(taken), "mine").unwrap();
+    }
+    let destination = place.open(options(Existing::Overwrite));
+    let link = |at: &str, target: &[u8]| destination.make_link(&path(at), target, TIME());
+    assert_eq!(link("f", b"a/up/../outside").unwrap(), Placed::PutOff);
+    assert!(link("g", b"../outside").is_err());
+    assert!(destination.finish().links[0].1.is_err());
+    assert_eq!(
+        (place.read("f"), place.read("g")),
+        (b"mine".to_vec(), b"mine".to_vec())
+    );
+}
+
+#[test]
 fn a_link_that_is_there_already_is_the_same() {
     let place = Place::new();
     fs::create_dir(place.at("a")).unwrap();
@@ -309,4 +331,91 @@ fn a_second_name_is_of_the_same_file() {
     assert_eq!(same, Placed::Same);
     finish(&destination);
     assert_eq!(place.tree(), ["a/", "a/first", "a/third", "second"]);
+}
+
+/// Where `target` leads from `directory`, link by link as the kernel follows them; `None` if that is
+/// out of `base`. `links` counts them.
+fn follow(base: &Path, directory: &Path, target: &Path, links: &mut u32) -> Option<PathBuf> {
+    *links += 1;
+    let mut at = directory.to_owned();
+    for part in target.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if at == base => return None,
+            Component::ParentDir => assert!(at.pop()),
+            Component::Normal(name) => {
+                let next = at.join(name);
+                at = match fs::read_link(&next) {
+                    // Nothing that does not exist, or goes in circles, leads anywhere.
+                    Ok(_) if *links > 40 => return Some(base.to_owned()),
+                    Ok(target) => follow(base, &at, &target, links)?,
+                    Err(_) => next,
+                };
+            }
+            Component::Prefix(_) | Component::RootDir => return None,
+        }
+        if !at.is_dir() {
+            break;
+        }
+    }
+    Some(at)
+}
+
+#[derive(Debug, Clone)]
+enum Sent {
+    Directory(String),
+    File(String),
+    Link(String, String),
+}
+
+fn sent() -> impl Strategy<Value = Sent> {
+    let parts = |pattern: &'static str, count| {
+        proptest::collection::vec(pattern, 1..count).prop_map(|parts| parts.join("/"))
+    };
+    prop_oneof![
+        2 => parts("[abc]", 4).prop_map(Sent::Directory),
+        1 => parts("[abc]", 4).prop_map(Sent::File),
+        5 => (parts("[abc]", 4), parts("[abc]|\\.\\.|\\.\\.|\\.", 7))
+            .prop_map(|(at, target)| Sent::Link(at, target)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    /// Whatever is sent in whatever order, and twice: no link leads out, nothing outside is touched.
+    #[test]
+    fn no_link_leads_out(
+        policy in prop_oneof![
+            Just(Existing::Refuse),
+            Just(Existing::Overwrite),
+            Just(Existing::KeepBoth),
+        ],
+        runs in proptest::collection::vec(proptest::collection::vec(sent(), 1..25), 1..3),
+    ) {
+        let place = Place::in_memory();
+        for sent in &runs {
+            let destination = place.open(options(policy));
+            for sent in sent {
+                // Many of them fail, as they should.
+                match sent {
+                    Sent::Directory(at) => drop(destination.enter_directory(&path(at))),
+                    Sent::File(at) => drop(write(&destination, at, b"new")),
+                    Sent::Link(at, target) => {
+                        drop(destination.make_link(&path(at), target.as_bytes(), TIME()));
+                    }
+                }
+            }
+            prop_assert!(destination.finish().root.is_ok());
+            place.check_outside();
+            for at in place.tree() {
+                let Ok(target) = fs::read_link(place.at(&at)) else {
+                    continue;
+                };
+                let link = place.at(&at);
+                let led = follow(&place.dest(), link.parent().unwrap(), &target, &mut 0);
+                prop_assert!(led.is_some(), "{at} to {}", target.display());
+            }
+        }
+    }
 }

@@ -1,10 +1,15 @@
 //! Files that came in one piece, many at once.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
+use packhorse_storage::disk::Verdict;
+
 use super::*;
+use crate::trees::disk_with;
 
 #[test]
 fn a_file_arrives_with_all_that_is_said_of_it() {
@@ -48,6 +53,44 @@ fn one_that_fails_does_not_keep_the_others() {
     finish(&destination);
     assert_eq!(place.tree(), ["one", "taken", "two"]);
     assert_eq!(place.read("taken"), b"old");
+}
+
+/// What a file costs, in calls to the system; closing it comes on top.
+#[test]
+fn a_small_file_takes_few_calls() {
+    const FILES: usize = 100;
+    let place = Place::new();
+    let calls = Arc::new(Mutex::new(BTreeMap::new()));
+    let counted = Arc::clone(&calls);
+    let disk = disk_with(move |call| {
+        *counted
+            .lock()
+            .unwrap()
+            .entry(call.operation.kind())
+            .or_insert(0) += 1;
+        Ok(Verdict::Proceed)
+    });
+    let destination = place.open_on(disk, DestinationOptions::default());
+    destination.claim().unwrap();
+    // A mode that no usual umask changes.
+    let info = FileInfo {
+        mode: Mode::from_bits(0o600),
+        ..info(3)
+    };
+    let names: Vec<_> = (0..FILES).map(|n| name(format!("{n}"))).collect();
+    let file = |name| SmallFile {
+        name,
+        info: &info,
+        content: b"new",
+    };
+    let files: Vec<_> = names.iter().map(file).collect();
+    calls.lock().unwrap().clear();
+    let outcomes = destination.write_small(&RelativePath::ROOT, &files);
+    assert!(outcomes.iter().all(Result::is_ok));
+    let calls = calls.lock().unwrap();
+    let of_each = ["create file", "status", "write", "set times", "rename"];
+    let expected = of_each.map(|kind| (kind, FILES)).into_iter();
+    assert_eq!(*calls, expected.chain([("resolve", 1)]).collect());
 }
 
 /// Prints how long a small file takes; run it with
