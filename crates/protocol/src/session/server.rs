@@ -19,6 +19,7 @@ pub struct ServerSession {
     binding: ChannelBinding,
     admitted: bool,
     unanswered: usize,
+    completed: bool,
     trees: BTreeSet<u32>,
 }
 
@@ -44,6 +45,7 @@ impl ServerSession {
             binding,
             admitted: false,
             unanswered: 0,
+            completed: false,
             trees: BTreeSet::new(),
         }
     }
@@ -140,7 +142,12 @@ impl ServerSession {
             Request::Fetch(fetch) if fetch.paths.len() > FILES_PER_REQUEST_MAX => {
                 return Err(Violation::TooManyRequests);
             }
-            Request::Complete(_) => return Ok(()),
+            // It is not answered, so nothing else would bound how many wait.
+            Request::Complete(_) if self.completed => return Err(Violation::Excess),
+            Request::Complete(_) => {
+                self.completed = true;
+                return Ok(());
+            }
             Request::More { .. } | Request::Fetch(_) | Request::Read(_) => {}
         }
         self.unanswered += 1;
@@ -158,7 +165,7 @@ mod tests {
 
     use super::*;
     use crate::frame::FRAME_HEADER_BYTES;
-    use crate::message::{FetchRequest, TreeRequest};
+    use crate::message::{Completion, FetchRequest, TreeRequest};
     use crate::path::RelativePath;
 
     const BINDING: ChannelBinding = ChannelBinding([3; 32]);
@@ -277,6 +284,21 @@ mod tests {
         };
         let fetch = admitted().handle_frame(FrameType::Fetch, &body(&Request::Fetch(files)));
         assert_eq!(fetch, Err(Violation::TooManyRequests));
+    }
+
+    #[test]
+    fn all_is_done_only_once() {
+        let complete = Request::Complete(Completion {
+            files: 0,
+            bytes: 0,
+            failed: 0,
+        });
+        let mut session = admitted();
+        session
+            .handle_frame(FrameType::Complete, &body(&complete))
+            .unwrap();
+        let again = session.handle_frame(FrameType::Complete, &body(&complete));
+        assert_eq!(again, Err(Violation::Excess));
     }
 
     #[test]
