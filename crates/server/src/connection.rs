@@ -114,6 +114,9 @@ async fn admit<A: Accept>(
         () = place.sent_away() => return Err(ConnectionError::SentAway),
     };
     let event = match event {
+        ServerEvent::Admitted(_) if *shared.stage.borrow() != Stage::Open => {
+            ServerSession::deny(Denial::Leaving)
+        }
         ServerEvent::Admitted(_) if !place.prove() => ServerSession::deny(Denial::Busy),
         event => event,
     };

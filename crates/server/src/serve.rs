@@ -145,9 +145,18 @@ impl<A: Accept> Server<A> {
                 _ = stage.changed() => {}
             }
         }
-        let ended = tokio::select! {
-            left = timeout(grace, self.shared.clients.all_left()) => left.is_ok(),
-            _ = stage.wait_for(|stage| *stage == Stage::Ended) => false,
+        let all_left = timeout(grace, self.shared.clients.all_left());
+        let mut all_left = std::pin::pin!(all_left);
+        let ended = loop {
+            tokio::select! {
+                left = &mut all_left => break left.is_ok(),
+                _ = stage.wait_for(|stage| *stage == Stage::Ended) => break false,
+                // Whoever comes now is told that the server leaves.
+                Ok((raw, peer)) = self.shared.accept.accept() => {
+                    let place = self.shared.clients.arrive();
+                    tasks.spawn(connection::serve(Arc::clone(&self.shared), raw, peer, place));
+                }
+            }
         };
         if !ended {
             warn!("ended while transfers were running");
