@@ -1,6 +1,7 @@
 //! Fetches a single file in order, for whoever reads along.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use packhorse_protocol::content::{
     ContentHash, GroupHash, GroupRange, group_count, group_length, merge_groups,
@@ -10,7 +11,7 @@ use packhorse_protocol::frame::FrameType;
 use packhorse_protocol::key::Pin;
 use packhorse_protocol::limits::{FILE_BYTES_MAX, GROUP_BYTES};
 use packhorse_protocol::message::{
-    EntryOptions, LinkMode, ReadRequest, ReadWhat, Request, TreeRequest,
+    Completion, EntryOptions, LinkMode, ReadRequest, ReadWhat, Request, TreeRequest,
 };
 use packhorse_protocol::path::RelativePath;
 use packhorse_protocol::session::{Answer, Group, Item, Violation};
@@ -18,12 +19,15 @@ use packhorse_transport::dial::Dial;
 use packhorse_transport::stream::Stream;
 use thiserror::Error;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::Instant;
 
 use crate::connect::{ConnectError, Connector, Conversation};
 use crate::drive::TREE;
 
 /// Groups in one request.
 const READ_GROUPS: u64 = 32;
+/// Whoever takes what was asked for within this time may have more at once.
+const QUICK: Duration = Duration::from_secs(1);
 /// A damaged group is asked for again this often.
 const ATTEMPTS_MAX: usize = 5;
 
@@ -101,10 +105,11 @@ pub async fn cat<D: Dial>(
     };
     reading.run().await?;
     let found = merge_groups(&reading.hashes);
-    match expect {
-        Some(expected) if expected != found => Err(CatError::Unexpected { expected, found }),
-        _ => Ok((pin, found)),
+    if let Some(expected) = expect.filter(|expected| *expected != found) {
+        return Err(CatError::Unexpected { expected, found });
     }
+    reading.complete().await;
+    Ok((pin, found))
 }
 
 /// A file on its way; it keeps the hash of each of its groups.
@@ -120,11 +125,20 @@ impl<S: Stream, W: AsyncWrite + Unpin + Send> Reading<'_, S, W> {
     async fn run(&mut self) -> Result<(), CatError> {
         let mut attempts = 0;
         let mut settled = true;
+        // Who reads along may pause for as long as they like, with little asked for meanwhile.
+        let mut ahead = 1;
         while (self.hashes.len() as u64) < group_count(self.info.size) {
             let start = self.hashes.len() as u64;
             let rest =
                 GroupRange::new(start, group_count(self.info.size)).unwrap_or(GroupRange::EMPTY);
-            match self.read(rest.split_at(READ_GROUPS).0).await? {
+            let begun = Instant::now();
+            let read = self.read(rest.split_at(ahead).0).await?;
+            ahead = if begun.elapsed() < QUICK {
+                (ahead * 2).min(READ_GROUPS)
+            } else {
+                1
+            };
+            match read {
                 Some(was_settled) => settled &= was_settled,
                 None if attempts < ATTEMPTS_MAX => attempts += 1,
                 None => return Err(CatError::Damaged),
@@ -135,9 +149,23 @@ impl<S: Stream, W: AsyncWrite + Unpin + Send> Reading<'_, S, W> {
         }
         self.ask(ReadWhat::Content, GroupRange::EMPTY).await?;
         self.done().await?;
-        self.out.flush().await.map_err(CatError::Output)?;
+        self.out.flush().await.map_err(CatError::Output)
+    }
+
+    /// Says to the server that the file has come.
+    async fn complete(mut self) {
+        let bytes = self.info.size;
+        let completion = Completion {
+            files: 1,
+            bytes,
+            failed: 0,
+        };
+        // Everything has come; whether the server hears of it makes no difference to that.
+        let _ = self
+            .conversation
+            .request(&Request::Complete(completion))
+            .await;
         self.conversation.shutdown().await;
-        Ok(())
     }
 
     /// Reads groups and writes them; whether the file was settled. `None` if one came damaged: all

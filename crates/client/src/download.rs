@@ -265,7 +265,7 @@ impl<D: Dial> Running<D> {
     }
 
     /// Opens further connections while there is work for them; never returns.
-    async fn open_further(&self, tasks: &mut JoinSet<Result<(), ConnectError>>) -> Infallible {
+    async fn open_further(&self, tasks: &mut JoinSet<Result<(), Lost>>) -> Infallible {
         let plan = &self.crew.site.plan;
         let mut changes = plan.changes();
         let mut backoff = Backoff::default();
@@ -280,7 +280,9 @@ impl<D: Dial> Running<D> {
                 () = backoff.wait(), if !backoff.is_over() => {}
                 Some(ended) = tasks.join_next() => match ended {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) if error.is_passing() => backoff.handle_failure(),
+                    Ok(Err(lost)) if lost.error.is_passing() => {
+                        backoff.handle_failure(lost.was_of_use);
+                    }
                     // This server has something against it; what is open goes on.
                     _ => std::future::pending().await,
                 },
@@ -302,15 +304,24 @@ impl<D: Dial> Running<D> {
     }
 }
 
+/// A further connection that was lost.
+struct Lost {
+    error: ConnectError,
+    was_of_use: bool,
+}
+
 /// Works on one more connection until everything is done or it is lost.
 async fn work_beside<D: Dial>(
     crew: &Crew,
     connector: &Connector<D>,
     slot: usize,
-) -> Result<(), ConnectError> {
-    let conversation = connector.greet().await?;
+) -> Result<(), Lost> {
+    let lost = |was_of_use| move |error| Lost { error, was_of_use };
+    let conversation = connector.greet().await.map_err(lost(false))?;
     let mut driver = Driver::new(crew, slot, conversation, None);
-    driver.run().await?;
+    if let Err(error) = driver.run().await {
+        return Err(lost(driver.has_answers())(error));
+    }
     driver.leave().await;
     Ok(())
 }

@@ -52,6 +52,7 @@ pub(crate) struct Driver<'a, S> {
     conversation: Conversation<S>,
     asked: VecDeque<Task>,
     tree_open: bool,
+    has_answers: bool,
 }
 
 /// Gives back what was asked for and not answered, however the driver ends.
@@ -80,6 +81,7 @@ impl<'a, S: Stream> Driver<'a, S> {
             conversation,
             asked: asked.into_iter().collect(),
             tree_open,
+            has_answers: false,
         }
     }
 
@@ -102,6 +104,11 @@ impl<'a, S: Stream> Driver<'a, S> {
                 _ = changes.changed(), if has_room => {}
             }
         }
+    }
+
+    /// Whether anything has come over this connection.
+    pub(crate) fn has_answers(&self) -> bool {
+        self.has_answers
     }
 
     /// What the connections share.
@@ -197,6 +204,7 @@ impl<'a, S: Stream> Driver<'a, S> {
         let site = &self.crew.site;
         if !matches!(answer, Answer::Page(_) | Answer::Failed(_)) {
             Totals::add(&self.crew.answers, 1);
+            self.has_answers = true;
         }
         match (answer, self.asked.front_mut()) {
             (Answer::Group(group), Some(Task::Read(Reader::Content(file), rest, _))) => {

@@ -35,14 +35,13 @@ impl Backoff {
         sleep_until(self.until).await;
     }
 
-    /// A connection was lost: soon after the last one that was, or long after.
-    pub(crate) fn handle_failure(&mut self) {
-        let now = Instant::now();
-        self.wait = match now.duration_since(self.until) > BACKOFF_MAX {
+    /// A connection was lost, after it had been of use or before.
+    pub(crate) fn handle_failure(&mut self, was_of_use: bool) {
+        self.wait = match was_of_use {
             true => BACKOFF,
             false => (self.wait * 2).min(BACKOFF_MAX),
         };
-        self.until = now + self.wait;
+        self.until = Instant::now() + self.wait;
     }
 }
 

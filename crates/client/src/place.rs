@@ -503,6 +503,9 @@ impl Site {
         target: &[u8],
         modified: Timestamp,
     ) {
+        if self.settings.expect.is_some() {
+            return self.fail(path, &Failure::NoContent);
+        }
         if self.settings.dry_run {
             return self.observer.handle(Event::Wanted { path, bytes: 0 });
         }
@@ -522,6 +525,9 @@ impl Site {
                 self.observer.handle(Event::Kept { path });
             }
             Ok(_) => self.handle_linked(path),
+            Err(EntryError::LinkLeaves { .. }) if self.tree().is_single => {
+                self.fail(path, &Failure::Refused(Refusal::LeavesTree));
+            }
             Err(EntryError::LinkLeaves { .. }) => {
                 self.handle_skipped(path.as_bytes(), Refusal::LeavesTree)
             }

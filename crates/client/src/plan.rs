@@ -303,7 +303,8 @@ impl Plan {
     /// A large file is no longer under way. What is still asked of it is forgotten.
     pub(crate) fn handle_large_ended(&self) {
         self.change(|state| {
-            state.large_active -= 1;
+            let others = state.large_active.checked_sub(1);
+            state.large_active = others.expect("each file that began ends once");
             state.reads.retain(|(reader, _)| !reader.is_given_up());
             state.confirms.retain(|file| !file.is_given_up());
         });

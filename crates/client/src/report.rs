@@ -86,6 +86,11 @@ pub enum Failure {
     /// What arrives does not match its hash, again and again.
     #[error("what the server sends does not match its hash, also when asked again")]
     Damaged,
+    /// It is a link, and certain content was expected.
+    #[error(
+        "it is a link, which has no content of its own; --follow-links fetches what is behind it"
+    )]
+    NoContent,
     /// Its content is not the one that was expected.
     #[error("its hash is {found}, not {expected}")]
     Unexpected {
@@ -100,7 +105,10 @@ impl Failure {
     /// Whether its content could not be had as it should be: exit 5.
     #[must_use]
     pub fn is_integrity(&self) -> bool {
-        matches!(self, Self::Damaged | Self::Unexpected { .. })
+        matches!(
+            self,
+            Self::Damaged | Self::NoContent | Self::Unexpected { .. }
+        )
     }
 
     /// Whether this machine's disk is to blame: exit 6.

@@ -1,6 +1,7 @@
 //! Several connections that act as one transfer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use packhorse_protocol::message::{ReadWhat, Request};
 use packhorse_transport::dial::DialError;
@@ -121,15 +122,21 @@ fn one_connection_does_where_others_are_refused() {
 fn further_connections_are_dialled_again() {
     within(Clock::Paused, || async {
         let tree = large();
-        let script = Script::wired(|connection| Wire {
-            frames_max: (connection > 0).then_some(6),
-            pace: Some((64 << 10, std::time::Duration::from_millis(50))),
-            ..Wire::default()
+        // The first has enough to do for minutes, and all that is left comes over the others.
+        let script = Script::wired(|connection| match connection {
+            0 => Wire {
+                pace: Some((64 << 10, Duration::from_secs(1))),
+                ..Wire::default()
+            },
+            _ => Wire {
+                frames_max: Some(6),
+                ..Wire::default()
+            },
         });
         let scene = scene(tree.clone(), script);
         let outcome = scene.run().await;
         outcome.expect_all(&scene, "", &tree);
-        assert!(outcome.log.connections > 6, "{}", outcome.log.connections);
+        assert!(outcome.log.connections > 10, "{}", outcome.log.connections);
     });
 }
 
