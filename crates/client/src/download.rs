@@ -107,7 +107,15 @@ impl Download {
                 pin.as_bytes()
             };
             let job = JobName::new(server, self.settings.path.as_bytes());
-            move || Destination::open(disk, &path, &job, self.options)
+            let dry_run = self.settings.dry_run;
+            move || {
+                let destination = Destination::open(disk, &path, &job, self.options)?;
+                if !dry_run {
+                    // Two of the same job meet here, not in the middle of their work.
+                    destination.claim()?;
+                }
+                Ok::<_, DestinationError>(destination)
+            }
         });
         let destination = opened.await.map_err(|_| DownloadError::Worker)??;
         let crew = Arc::new(Crew {
@@ -270,7 +278,8 @@ impl<D: Dial> Running<D> {
         let mut changes = plan.changes();
         let mut backoff = Backoff::default();
         loop {
-            if backoff.is_over() && plan.has_work_for_more(tasks.len() + 1) {
+            // All at once: the first of them would leave nothing for the others.
+            while backoff.is_over() && plan.has_work_for_more(tasks.len() + 1) {
                 let (crew, connector) = (Arc::clone(&self.crew), Arc::clone(&self.connector));
                 let slot = plan.new_slot();
                 tasks.spawn(async move { work_beside(&crew, &connector, slot).await });

@@ -52,7 +52,7 @@ fn the_groups_of_a_file_are_spread() {
         let groups = by_connection(&outcome.log);
         let each: Vec<_> = groups.values().map(Vec::len).collect();
         assert!(
-            each.len() >= 3 && each.iter().all(|&count| count >= 8),
+            each.len() >= 2 && each.iter().all(|&count| count >= 8),
             "{each:?}"
         );
         let mut all = groups.into_values().flatten().collect::<Vec<_>>();
@@ -67,7 +67,7 @@ fn a_lost_connection_loses_only_its_part() {
     within(Clock::Paused, || async {
         let tree = large();
         for lost in 0..4 {
-            for frames in [1, 2, 4, 9] {
+            for frames in [1, 6] {
                 let script = Script::wired(move |connection| Wire {
                     // The first has a page to bring before it.
                     frames_max: (connection == lost).then_some(frames + usize::from(lost == 0)),
@@ -100,7 +100,7 @@ fn one_connection_does_where_others_are_refused() {
             expected: packhorse_protocol::key::Pin::from([7; 16]),
             found: packhorse_protocol::key::Pin::from([8; 16]),
         };
-        for (refuse, dials_max) in [(refused as Refuse, 20), (wrong, 2)] {
+        for (refuse, dials_max) in [(refused as Refuse, 40), (wrong, 4)] {
             let script = Script {
                 wire: Box::new(move |connection| match connection {
                     0 => Ok(Wire::default()),

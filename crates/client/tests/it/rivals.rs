@@ -1,5 +1,7 @@
 //! Two downloads into one destination at once. (THREATS 27.)
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use packhorse_client::download::DownloadError;
@@ -33,10 +35,22 @@ fn held(frames: usize) -> (Script, Arc<Notify>) {
     (script, go_on)
 }
 
+/// Waits until the job's lock is held, as the kernel sees it.
 async fn until_begun(scene: &Scene) {
-    while !scene.at(".packhorse-partial").exists() {
+    while !lock_is_held(scene).unwrap_or(false) {
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
+}
+
+fn lock_is_held(scene: &Scene) -> Option<bool> {
+    let job = fs::read_dir(scene.at(".packhorse-partial"))
+        .ok()?
+        .next()?
+        .ok()?;
+    let inode = job.path().join("lock").metadata().ok()?.ino();
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let is_it = |line: &str| line.contains("FLOCK") && line.contains(&format!(":{inode} "));
+    Some(locks.lines().any(is_it))
 }
 
 fn is_in_use(outcome: &Outcome) -> bool {

@@ -1,7 +1,7 @@
 //! The tree that the scripted server serves, in memory, and what an honest server says of it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use packhorse_protocol::content::{GroupHash, GroupIndex, group_length};
 use packhorse_protocol::entry::Refusal;
@@ -295,7 +295,9 @@ impl ServedFile {
     }
 
     fn is_hole(&self, index: GroupIndex) -> bool {
-        self.info.sparse && self.group(index).iter().all(|&byte| byte == 0)
+        static ZEROS: [u8; GROUP_BYTES] = [0; GROUP_BYTES];
+        let group = self.group(index);
+        self.info.sparse && group == &ZEROS[..group.len()]
     }
 
     fn hash(&self, index: GroupIndex) -> [u8; 32] {
@@ -339,15 +341,19 @@ fn told(name: &str, below: &str, node: &Node, inline_bytes_max: u64) -> Told {
     }
 }
 
-/// Bytes that repeat nowhere, from a seed.
+/// Bytes that repeat nowhere, from a seed. They are made once, as that takes an unoptimised test
+/// longer than all else.
 pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut random = Random::new(seed);
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        bytes.extend_from_slice(&random.next().to_le_bytes());
+    static MADE: Mutex<BTreeMap<u64, Vec<u8>>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap();
+    let bytes = made.entry(seed).or_default();
+    if bytes.len() < length {
+        let mut random = Random::new(seed);
+        *bytes = (0..length.div_ceil(8))
+            .flat_map(|_| random.next().to_le_bytes())
+            .collect();
     }
-    bytes.truncate(length);
-    bytes
+    bytes[..length].to_vec()
 }
 
 /// A small generator of numbers that look random (splitmix64).
