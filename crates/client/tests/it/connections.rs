@@ -50,11 +50,10 @@ fn the_groups_of_a_file_are_spread() {
         let outcome = scene.run().await;
         outcome.expect_all(&scene, "", &tree);
         let groups = by_connection(&outcome.log);
-        let each: Vec<_> = groups.values().map(Vec::len).collect();
-        assert!(
-            each.len() >= 2 && each.iter().all(|&count| count >= 8),
-            "{each:?}"
-        );
+        // Which connection comes first to the plan is not fixed, nor that the one with the tree has
+        // time for groups.
+        let busy = groups.values().filter(|groups| groups.len() >= 8).count();
+        assert!(busy >= 2, "{groups:?}");
         let mut all = groups.into_values().flatten().collect::<Vec<_>>();
         all.sort_unstable();
         assert_eq!(all, (0..160).collect::<Vec<_>>(), "each exactly once");
