@@ -40,6 +40,9 @@ pub(crate) struct Answerer<'a, A: Accept> {
 /// A page that is being made ahead of its request.
 type Tree = tokio::task::JoinHandle<Option<(OpenTree, Vec<u8>)>>;
 
+/// The frame of a group, and the memory that it was given if it is read ahead.
+type ReadAhead = (Result<Vec<u8>, Refusal>, Option<OwnedSemaphorePermit>);
+
 /// A read whose file is open.
 struct Reading {
     opened: Opened,
@@ -268,15 +271,16 @@ impl<'a, A: Accept> Answerer<'a, A> {
                 }
                 continue;
             };
-            match group
+            let (frame, permit) = group
                 .await
                 .ok()
                 .flatten()
-                .ok_or(ConnectionError::NoWorkers)?
-            {
+                .ok_or(ConnectionError::NoWorkers)?;
+            match frame {
                 Ok(frame) => self.send(&frame).await?,
                 Err(refusal) => return Ok(Err(refusal)),
             }
+            drop(permit);
         }
     }
 
@@ -294,22 +298,21 @@ impl<'a, A: Accept> Answerer<'a, A> {
             .map(Some)
     }
 
-    /// Begins to read a group into the frame that carries it.
+    /// Begins to read a group into the frame that carries it. `permit` comes back with that: it
+    /// stands for memory that is taken until the frame is sent.
     fn read_group(
         &self,
         file: &Arc<dyn SourceFile>,
         group: GroupIndex,
         size: u64,
         permit: Option<OwnedSemaphorePermit>,
-    ) -> tokio::task::JoinHandle<Option<Result<Vec<u8>, Refusal>>> {
+    ) -> tokio::task::JoinHandle<Option<ReadAhead>> {
         let (file, workers) = (Arc::clone(file), Arc::clone(&self.shared.workers));
         tokio::spawn(async move {
             let frame = workers
                 .run(move || groups::frame(&*file, group, size))
-                .await
-                .ok();
-            drop(permit);
-            frame
+                .await;
+            Some((frame.ok()?, permit))
         })
     }
 

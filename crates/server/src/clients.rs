@@ -65,17 +65,15 @@ impl Clients {
         self.lock().send_oldest_away();
     }
 
-    /// Waits until no connection is left.
+    /// Waits until nobody is left who was admitted. A stranger is not waited for: whoever wanted to
+    /// could keep the server for ever.
     pub(crate) async fn all_left(&self) {
         loop {
             let left = self.left.notified();
             tokio::pin!(left);
             left.as_mut().enable();
-            {
-                let state = self.lock();
-                if state.proven == 0 && state.unproven.is_empty() {
-                    return;
-                }
+            if self.lock().proven == 0 {
+                return;
             }
             left.await;
         }
@@ -96,8 +94,8 @@ impl State {
 
 impl Place {
     /// Returns once this connection, still unproven, has to make room for another.
-    pub(crate) async fn sent_away(&self) {
-        self.sent_away.notified().await;
+    pub(crate) fn sent_away(&self) -> impl Future<Output = ()> + Send + use<> {
+        Arc::clone(&self.sent_away).notified_owned()
     }
 
     /// The client has proven who it is. False if there are as many as may be, or if the connection

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use packhorse_protocol::message::Denial;
 use packhorse_protocol::session::{ServerEvent, ServerSession, Violation};
@@ -11,7 +10,7 @@ use packhorse_transport::framed::{FrameReadError, FrameReader};
 use packhorse_transport::stream::{Native, Stream};
 use thiserror::Error;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, info};
 
 use crate::answer::Answerer;
@@ -62,10 +61,12 @@ pub(crate) async fn serve<A: Accept>(
 ) {
     debug!(%peer, "arrived");
     let limits = shared.settings.limits;
+    let sent_away = place.sent_away();
     let admitted = tokio::select! {
         admitted = timeout(limits.greeting_time, admit(&shared, raw, &mut place)) => {
             admitted.unwrap_or(Err(ConnectionError::NoGreeting(limits.greeting_time)))
         }
+        () = sent_away => Err(ConnectionError::SentAway),
     };
     let Admitted {
         frames,
@@ -95,10 +96,7 @@ async fn admit<A: Accept>(
     raw: A::Raw,
     place: &mut Place,
 ) -> Result<Admitted<A::Stream>, ConnectionError> {
-    let opened = tokio::select! {
-        opened = shared.accept.open(raw) => opened?,
-        () = place.sent_away() => return Err(ConnectionError::SentAway),
-    };
+    let opened = shared.accept.open(raw).await?;
     let Opened::Native(Native { stream, binding }) = opened else {
         return Err(ConnectionError::NotServed);
     };
@@ -109,11 +107,7 @@ async fn admit<A: Accept>(
         writer,
         session,
     };
-    let event = tokio::select! {
-        event = hello(&mut admitted) => event?,
-        () = place.sent_away() => return Err(ConnectionError::SentAway),
-    };
-    let event = match event {
+    let event = match hello(&mut admitted).await? {
         ServerEvent::Admitted(_) if *shared.stage.borrow() != Stage::Open => {
             ServerSession::deny(Denial::Leaving)
         }
@@ -171,6 +165,7 @@ async fn read_requests<A: Accept>(
     queue: &RequestQueue,
 ) -> Result<(), ConnectionError> {
     let mut stage = shared.stage.subscribe();
+    let mut stage_since = Instant::now();
     loop {
         let leaving = *stage.borrow_and_update() != Stage::Open;
         let idle_time = if leaving {
@@ -178,15 +173,21 @@ async fn read_requests<A: Accept>(
         } else {
             shared.settings.limits.idle_time
         };
+        // Idleness begins with the end of the last answer, however long that took.
+        let idle_since = queue.idle_since();
+        let deadline = idle_since.unwrap_or_else(Instant::now).max(stage_since) + idle_time;
         let frame = tokio::select! {
-            frame = timeout(idle_time, frames.next(queue.body_bytes_max())) => frame,
-            _ = stage.changed() => continue,
+            frame = timeout_at(deadline, frames.next(queue.body_bytes_max())) => frame,
+            _ = stage.changed() => {
+                stage_since = Instant::now();
+                continue;
+            }
         };
         match frame {
             Ok(Ok(Some((kind, body)))) => queue.handle_frame(kind, &body)?,
             Ok(Ok(None)) => return Ok(()),
             Ok(Err(error)) => return Err(error.into()),
-            Err(_) if !queue.is_idle() => {}
+            Err(_) if idle_since.is_none() || queue.idle_since() != idle_since => {}
             Err(_) if leaving => return Ok(()),
             Err(_) => return Err(ConnectionError::Idle(idle_time)),
         }

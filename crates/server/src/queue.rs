@@ -7,6 +7,7 @@ use packhorse_protocol::frame::FrameType;
 use packhorse_protocol::message::Request;
 use packhorse_protocol::session::{ServerEvent, ServerSession, Violation};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Between the half of a driver that reads requests and the half that answers them. It holds the
 /// session, so that both see the same count of what is unanswered.
@@ -20,7 +21,8 @@ pub(crate) struct RequestQueue {
 struct Inner {
     session: ServerSession,
     waiting: VecDeque<Request>,
-    answering: bool,
+    /// Since when the client waits for nothing, if it does.
+    idle_since: Option<Instant>,
     ended: bool,
 }
 
@@ -30,7 +32,7 @@ impl RequestQueue {
         let inner = Inner {
             session,
             waiting: VecDeque::new(),
-            answering: false,
+            idle_since: Some(Instant::now()),
             ended: false,
         };
         Self {
@@ -48,7 +50,10 @@ impl RequestQueue {
     pub(crate) fn handle_frame(&self, kind: FrameType, body: &[u8]) -> Result<(), Violation> {
         let mut inner = self.lock();
         match inner.session.handle_frame(kind, body)? {
-            ServerEvent::Request(request) => inner.waiting.push_back(request),
+            ServerEvent::Request(request) => {
+                inner.waiting.push_back(request);
+                inner.idle_since = None;
+            }
             ServerEvent::Admitted(_) | ServerEvent::Denied(..) => {
                 return Err(Violation::Unexpected(kind));
             }
@@ -70,7 +75,6 @@ impl RequestQueue {
             {
                 let mut inner = self.lock();
                 if let Some(request) = inner.waiting.pop_front() {
-                    inner.answering = true;
                     return Some(request);
                 }
                 if inner.ended {
@@ -84,16 +88,17 @@ impl RequestQueue {
     /// The request that came out last has been dealt with.
     pub(crate) fn handle_answered(&self, was_answered: bool) {
         let mut inner = self.lock();
-        inner.answering = false;
+        if inner.waiting.is_empty() {
+            inner.idle_since = Some(Instant::now());
+        }
         if was_answered {
             inner.session.handle_answered();
         }
     }
 
-    /// Whether the client waits for nothing.
-    pub(crate) fn is_idle(&self) -> bool {
-        let inner = self.lock();
-        inner.waiting.is_empty() && !inner.answering
+    /// Since when the client waits for nothing; `None` while it waits.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        self.lock().idle_since
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -1,5 +1,6 @@
 //! The server: takes connections in, keeps to its limits, and ends in good order.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,45 +128,45 @@ impl<A: Accept> Server<A> {
     /// Serves until it is told to stop; running transfers then get `grace`.
     pub async fn run(self, grace: Duration) {
         let mut tasks = JoinSet::new();
-        let mut stage = self.shared.stage.subscribe();
-        while *stage.borrow_and_update() == Stage::Open {
+        let all_left = tokio::select! {
+            never = self.take_in(&mut tasks) => match never {},
+            all_left = self.until_left(grace) => all_left,
+        };
+        if !all_left {
+            warn!("ended while transfers were running");
+        }
+        tasks.shutdown().await;
+    }
+
+    /// Takes in whoever arrives, also while the server leaves: then to be told so.
+    async fn take_in(&self, tasks: &mut JoinSet<()>) -> Infallible {
+        loop {
             tokio::select! {
                 accepted = self.shared.accept.accept() => match accepted {
                     Ok((raw, peer)) => {
                         let place = self.shared.clients.arrive();
                         tasks.spawn(connection::serve(Arc::clone(&self.shared), raw, peer, place));
                     }
-                    Err(error) => {
-                        if !self.recover(error).await {
-                            return;
-                        }
-                    }
+                    Err(error) => self.recover(error).await,
                 },
                 Some(ended) = tasks.join_next() => log_panic(ended),
-                _ = stage.changed() => {}
             }
         }
-        let all_left = timeout(grace, self.shared.clients.all_left());
-        let mut all_left = std::pin::pin!(all_left);
-        let ended = loop {
-            tokio::select! {
-                left = &mut all_left => break left.is_ok(),
-                _ = stage.wait_for(|stage| *stage == Stage::Ended) => break false,
-                // Whoever comes now is told that the server leaves.
-                Ok((raw, peer)) = self.shared.accept.accept() => {
-                    let place = self.shared.clients.arrive();
-                    tasks.spawn(connection::serve(Arc::clone(&self.shared), raw, peer, place));
-                }
-            }
-        };
-        if !ended {
-            warn!("ended while transfers were running");
-        }
-        tasks.shutdown().await;
     }
 
-    /// Deals with a failed accept. False if there is nothing more to accept.
-    async fn recover(&self, error: AcceptError) -> bool {
+    /// Returns once the server was told to stop, and whether all clients have left by then.
+    async fn until_left(&self, grace: Duration) -> bool {
+        let mut stage = self.shared.stage.subscribe();
+        // The sender lives in what is shared.
+        let _ = stage.wait_for(|stage| *stage != Stage::Open).await;
+        tokio::select! {
+            left = timeout(grace, self.shared.clients.all_left()) => left.is_ok(),
+            _ = stage.wait_for(|stage| *stage == Stage::Ended) => false,
+        }
+    }
+
+    /// Deals with a failed accept. Where nothing more can arrive, those who are here finish.
+    async fn recover(&self, error: AcceptError) {
         match error {
             AcceptError::Gone(_) => {}
             AcceptError::Exhausted(_) => {
@@ -175,10 +176,10 @@ impl<A: Accept> Server<A> {
             }
             AcceptError::Broken(_) => {
                 error!(%error, "ending");
-                return false;
+                self.stop().leave();
+                std::future::pending().await
             }
         }
-        true
     }
 }
 

@@ -1,0 +1,173 @@
+//! Many clients that ask for a lot and take nothing. (THREATS 9.)
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use packhorse_protocol::message::Request;
+use packhorse_server::Limits;
+use packhorse_storage::disk::{Disk, Operation, Verdict};
+use tokio::time::sleep;
+
+use crate::client::{Client, read, tree};
+use crate::served::{Clock, Served, Setup, Tree, disk_with, within};
+
+const MIB: u64 = 1 << 20;
+
+/// What the disk has been asked for.
+#[derive(Debug, Default)]
+struct Work {
+    read_bytes: AtomicU64,
+    statuses: AtomicU64,
+}
+
+impl Work {
+    fn disk(self: &Arc<Self>) -> Disk {
+        let work = Arc::clone(self);
+        disk_with(move |call| {
+            match call.operation {
+                Operation::Read { length, .. } => {
+                    work.read_bytes.fetch_add(length as u64, Ordering::Relaxed)
+                }
+                Operation::Status => work.statuses.fetch_add(1, Ordering::Relaxed),
+                _ => 0,
+            };
+            Ok(Verdict::Proceed)
+        })
+    }
+
+    /// Waits until the disk has nothing to do any more, and tells what it has done.
+    async fn settled(&self) -> (u64, u64) {
+        let now = || {
+            let bytes = self.read_bytes.load(Ordering::Relaxed);
+            (bytes, self.statuses.load(Ordering::Relaxed))
+        };
+        let mut before = now();
+        let mut quiet = 0;
+        while quiet < 6 {
+            sleep(Duration::from_millis(50)).await;
+            let after = now();
+            quiet = if after == before { quiet + 1 } else { 0 };
+            before = after;
+        }
+        before
+    }
+}
+
+/// So many clients ask by `requests` and read nothing.
+async fn crowd(served: &Served, count: usize, requests: &[Request]) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        let mut client = served.admitted_with(4096).await;
+        for request in requests {
+            client.ask(request).await;
+        }
+        clients.push(client);
+    }
+    clients
+}
+
+#[test]
+fn what_is_read_ahead_has_one_bound_for_all() {
+    within(Clock::Real, || async {
+        for (ahead_mib, groups_ahead) in [(4, 3), (0, 3), (64, 1), (64, 0)] {
+            let work = Arc::<Work>::default();
+            let setup = Setup {
+                disk: work.disk(),
+                limits: Limits {
+                    ahead_bytes: ahead_mib << 20,
+                    groups_ahead,
+                    ..Limits::default()
+                },
+                ..Setup::default()
+            };
+            let served = setup.serve(Tree::new().large("f", 12));
+            let requests: Vec<_> = (0..40).map(|_| read("f", 0, 12)).collect();
+            let count = 12;
+            let clients = crowd(&served, count, &requests).await;
+            let (read_bytes, _) = work.settled().await;
+            // The group that each is taking, and what is read ahead.
+            let ahead = (ahead_mib as u64).min((count * groups_ahead) as u64);
+            let bound = (count as u64 + ahead) * MIB;
+            assert!(
+                read_bytes <= bound,
+                "{} MiB for {count} clients and {ahead} MiB ahead",
+                read_bytes / MIB
+            );
+            assert!(read_bytes >= count as u64 * MIB);
+            // Somebody who takes what comes gets all of it meanwhile.
+            let mut honest = served.admitted().await;
+            honest.ask(&read("f", 0, 12)).await;
+            assert_eq!(honest.read_to_end().await, Ok(12));
+            drop(clients);
+        }
+    });
+}
+
+#[test]
+fn pages_are_made_one_ahead_and_no_more() {
+    within(Clock::Real, || async {
+        let work = Arc::<Work>::default();
+        let setup = Setup {
+            disk: work.disk(),
+            ..Setup::default()
+        };
+        let mut content = Tree::new();
+        for n in 0..20_000 {
+            let name = format!("{n:05}{}", "x".repeat(100));
+            std::fs::write(content.at(&name), "").unwrap();
+            content = content.directory("");
+        }
+        let served = setup.serve(content);
+        let requests: Vec<_> = (0..4)
+            .map(|number| tree(number, ""))
+            .chain((0..60).map(|n| Request::More { tree: n % 4 }))
+            .collect();
+        let clients = crowd(&served, 10, &requests).await;
+        let (_, statuses) = work.settled().await;
+        // A page of 128 KiB holds about 850 of these. For the first tree two are made; the others
+        // wait for their turn.
+        let per_client = statuses / 10;
+        assert!(
+            per_client < 2 * 1100,
+            "{per_client} entries looked at for each"
+        );
+        // Who leaves has nothing more done for it.
+        drop(clients);
+        let (_, before) = work.settled().await;
+        sleep(Duration::from_millis(200)).await;
+        assert_eq!(work.settled().await.1, before);
+        served.expect_good_service().await;
+    });
+}
+
+/// Clients that come, ask and go, again and again.
+#[test]
+fn clients_that_vanish_leave_no_work_behind() {
+    within(Clock::Real, || async {
+        let work = Arc::<Work>::default();
+        let setup = Setup {
+            disk: work.disk(),
+            threads: 1,
+            ..Setup::default()
+        };
+        let served = setup.serve(Tree::new().large("f", 30).file("g", "x"));
+        for _ in 0..100 {
+            let mut client = served.admitted().await;
+            for number in 0..4 {
+                client.ask(&tree(number, "")).await;
+            }
+            for _ in 0..30 {
+                client.ask(&read("f", 0, 30)).await;
+            }
+            drop(client);
+        }
+        let (read_bytes, _) = work.settled().await;
+        assert!(
+            read_bytes < 400 * MIB,
+            "{} MiB were read for nobody",
+            read_bytes / MIB
+        );
+        served.expect_good_service().await;
+    });
+}
