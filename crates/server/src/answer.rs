@@ -17,6 +17,7 @@ use packhorse_transport::accept::Accept;
 use packhorse_transport::throttle::Throttle;
 use tokio::io::{AsyncWriteExt, WriteHalf};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
@@ -38,7 +39,16 @@ pub(crate) struct Answerer<'a, A: Accept> {
 }
 
 /// A page that is being made ahead of its request.
-type Tree = tokio::task::JoinHandle<Option<(OpenTree, Vec<u8>)>>;
+type Tree = Ahead<Option<(OpenTree, Vec<u8>)>>;
+
+/// Work that is done ahead; unless it has begun, it is not done once nobody waits for it.
+struct Ahead<T>(JoinHandle<T>);
+
+impl<T> Drop for Ahead<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 /// The frame of a group, and the memory that it was given if it is read ahead.
 type ReadAhead = (Result<Vec<u8>, Refusal>, Option<OwnedSemaphorePermit>);
@@ -136,7 +146,8 @@ impl<'a, A: Accept> Answerer<'a, A> {
         let Some(page) = self.trees.remove(&number) else {
             return self.refuse(Refusal::NotFound).await;
         };
-        let (tree, page) = page
+        let mut page = page;
+        let (tree, page) = (&mut page.0)
             .await
             .ok()
             .flatten()
@@ -150,7 +161,7 @@ impl<'a, A: Accept> Answerer<'a, A> {
         let workers = Arc::clone(&self.shared.workers);
         let page =
             tokio::spawn(async move { workers.run(move || pages::next_page(tree)).await.ok() });
-        self.trees.insert(number, page);
+        self.trees.insert(number, Ahead(page));
     }
 
     async fn answer_fetch(&mut self, request: FetchRequest) -> Result<(), ConnectionError> {
@@ -265,13 +276,13 @@ impl<'a, A: Accept> Answerer<'a, A> {
                 let group = next.iter().next().expect("the range was not empty");
                 ahead.push_back(self.read_group(&file, group, info.size, permit));
             }
-            let Some(group) = ahead.pop_front() else {
+            let Some(mut group) = ahead.pop_front() else {
                 if range.is_empty() {
                     return Ok(Ok(()));
                 }
                 continue;
             };
-            let (frame, permit) = group
+            let (frame, permit) = (&mut group.0)
                 .await
                 .ok()
                 .flatten()
@@ -306,14 +317,14 @@ impl<'a, A: Accept> Answerer<'a, A> {
         group: GroupIndex,
         size: u64,
         permit: Option<OwnedSemaphorePermit>,
-    ) -> tokio::task::JoinHandle<Option<ReadAhead>> {
+    ) -> Ahead<Option<ReadAhead>> {
         let (file, workers) = (Arc::clone(file), Arc::clone(&self.shared.workers));
-        tokio::spawn(async move {
+        Ahead(tokio::spawn(async move {
             let frame = workers
                 .run(move || groups::frame(&*file, group, size))
                 .await;
             Some((frame.ok()?, permit))
-        })
+        }))
     }
 
     /// Sends the hashes of the groups of a range.

@@ -13,8 +13,9 @@ use packhorse_storage::read::read_group;
 use packhorse_storage::source::{FileState, Found, Source, SourceError, SourceFile};
 use tracing::{debug, warn};
 
-/// Groups whose hashes go into one frame.
-pub(crate) const HASHES_PER_FRAME: u64 = 64;
+/// Groups whose hashes go into one frame: few, so that a client that shares a slow disk with many
+/// others hears from this server before it takes it for dead.
+pub(crate) const HASHES_PER_FRAME: u64 = 8;
 
 /// A file as it was when its answer began.
 pub(crate) struct Opened {

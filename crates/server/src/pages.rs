@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use packhorse_protocol::content::ContentHash;
 use packhorse_protocol::entry::{FileInfo, Refusal};
@@ -16,6 +17,10 @@ use packhorse_storage::source::{Found, Source};
 use packhorse_storage::walk::{TreeWalk, WalkItem, WalkOptions};
 
 use crate::groups::refusal;
+
+/// A page or frame of contents is sent, short as it may be, when it has taken this long: a client
+/// that waits behind a slow disk must not take the server for dead.
+const FRAME_TIME: Duration = Duration::from_secs(1);
 
 /// A tree that a client has open.
 pub(crate) struct OpenTree {
@@ -60,14 +65,19 @@ pub(crate) fn open(source: &Arc<dyn Source>, request: &TreeRequest) -> Result<Op
 
 /// Makes the frame of the next page.
 pub(crate) fn next_page(mut tree: OpenTree) -> (OpenTree, Vec<u8>) {
+    let start = Instant::now();
     let mut frame = FrameBuilder::new(FrameType::Page, PAGE_BYTES_TARGET);
-    for _ in 0..PAGE_ITEMS_MAX {
+    let mut items = 0;
+    while items < PAGE_ITEMS_MAX && frame.body_length() < PAGE_BYTES_TARGET {
         let Some(item) = tree.walk.next() else {
             frame.append(&PageItem::End);
             break;
         };
+        let length = frame.body_length();
         append_item(&mut frame, &mut tree, item);
-        if frame.body_length() >= PAGE_BYTES_TARGET {
+        // What has gone meanwhile is not told, and a page without items is none.
+        items += usize::from(frame.body_length() > length);
+        if items > 0 && start.elapsed() > FRAME_TIME {
             break;
         }
     }
@@ -142,9 +152,11 @@ pub(crate) fn next_contents(
     options: EntryOptions,
     paths: &mut VecDeque<RelativePath>,
 ) -> Vec<u8> {
+    let start = Instant::now();
     let mut frame = FrameBuilder::new(FrameType::Contents, PAGE_BYTES_TARGET);
     let mut buffer = Vec::new();
     while frame.body_length() < PAGE_BYTES_TARGET
+        && (frame.body_length() == 0 || start.elapsed() <= FRAME_TIME)
         && let Some(path) = paths.pop_front()
     {
         match read(source, &path, options, &mut buffer) {

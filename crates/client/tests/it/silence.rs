@@ -93,11 +93,10 @@ fn a_server_that_is_always_silent_is_given_up() {
                 panic!("{}", outcome.summary());
             };
             assert!(error.to_string().contains("has said nothing"), "{error}");
-            assert!(
-                start.elapsed() < Duration::from_secs(300),
-                "{:?}",
-                start.elapsed()
-            );
+            // The disk is real and the clock is not, so what the last page brought may be written
+            // after the first connection is lost: that is progress, and patience begins anew.
+            let limit = Duration::from_secs(if frames < 2 { 200 } else { 200 * 3 });
+            assert!(start.elapsed() < limit, "{:?}", start.elapsed());
         }
     });
 }

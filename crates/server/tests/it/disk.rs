@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use packhorse_protocol::entry::Refusal;
 use packhorse_protocol::message::{EntryOptions, ReadWhat, Request, TreeRequest};
@@ -184,5 +185,87 @@ fn short_reads_are_no_errors() {
         assert!(
             matches!(answer, Answer::Contents(files, _) if matches!(files[0], Fetched::File { .. }))
         );
+    });
+}
+
+/// A client takes a server for dead that says nothing for a minute. One that shares a slow disk
+/// with a hundred others must hear something before.
+#[test]
+fn a_slow_disk_makes_short_frames() {
+    within(Clock::Real, || async {
+        let setup = Setup {
+            disk: disk_with(|call| {
+                let slow = match call.operation {
+                    Operation::Read { .. } => 60,
+                    Operation::Status => 15,
+                    _ => 0,
+                };
+                std::thread::sleep(Duration::from_millis(slow));
+                Ok(Verdict::Proceed)
+            }),
+            ..Setup::default()
+        };
+        let mut content = Tree::new().large("big", 24);
+        for n in 0..200 {
+            content = content.file(&format!("{n:03}"), "x");
+        }
+        let served = setup.serve(content);
+        let mut client = served.admitted().await;
+        let names: Vec<_> = (0..60).map(|n| format!("{n:03}")).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        for request in [
+            tree(1, ""),
+            fetch(&names),
+            read_what("big", ReadWhat::Hashes, 0, 24),
+        ] {
+            client.ask(&request).await;
+            let mut frames = 0;
+            loop {
+                let answer = client.answer().await;
+                frames += 1;
+                match answer {
+                    Answer::Page(page) if page.ended => break,
+                    Answer::Page(_) => client.ask(&Request::More { tree: 1 }).await,
+                    Answer::Contents(..) if client.session.unanswered() == 0 => break,
+                    Answer::Contents(..) | Answer::Hashes(..) => {}
+                    Answer::Done(_) => break,
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert!(frames > 2, "{frames} frames");
+        }
+    });
+}
+
+/// A page is never without items, even if every file of it has gone since it was listed.
+#[test]
+fn files_that_vanish_leave_no_empty_page() {
+    within(Clock::Real, || async {
+        let setup = Setup {
+            disk: disk_with(|call| match call.operation {
+                Operation::Open(Opening::File) => Err(Errno::NOENT.into()),
+                _ => Ok(Verdict::Proceed),
+            }),
+            ..Setup::default()
+        };
+        let content = Tree::new().directory("d");
+        for n in 0..9000 {
+            std::fs::write(content.at(format!("{n:04}")), "x").unwrap();
+        }
+        let served = setup.serve(content);
+        let mut client = served.admitted().await;
+        let mut answer = client.asked(&inline("")).await;
+        let mut items = 0;
+        loop {
+            let Answer::Page(page) = answer else {
+                panic!("no page");
+            };
+            items += page.items.len();
+            if page.ended {
+                break;
+            }
+            answer = client.asked(&Request::More { tree: 1 }).await;
+        }
+        assert_eq!(items, 2, "the two directories");
     });
 }
