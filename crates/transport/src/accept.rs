@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -21,6 +22,12 @@ pub trait Accept: Send + Sync + 'static {
     /// [`AcceptError`], which says how to go on.
     fn accept(&self) -> impl Future<Output = Result<(Self::Raw, SocketAddr), AcceptError>> + Send;
 
+    /// Returns once the client has said something, or has left. At once where that cannot be known.
+    fn until_spoken(&self, raw: &mut Self::Raw) -> impl Future<Output = ()> + Send {
+        let _ = raw;
+        async {}
+    }
+
     /// Learns from a connection's first bytes what its client wants, and shakes hands.
     ///
     /// It waits for a stranger for as long as that one likes: run it in the connection's own task,
@@ -32,6 +39,13 @@ pub trait Accept: Send + Sync + 'static {
         &self,
         raw: Self::Raw,
     ) -> impl Future<Output = Result<Opened<Self::Stream>, OpenError>> + Send;
+
+    /// Whether `stream` is to be aborted (RFC 9293 §3.10.5) where it is dropped, or left behind by a
+    /// process that is killed: then its client cannot take what has come for all there was. Without
+    /// effect where there is no such way.
+    fn reset_on_drop(&self, stream: &Self::Stream, is_wanted: bool) {
+        let _ = (stream, is_wanted);
+    }
 }
 
 /// What the first bytes decided. Every stream begins at its first byte.
@@ -49,7 +63,12 @@ pub enum Opened<S> {
         secure: bool,
     },
     /// Clear text that is not HTTP.
-    Clear(S),
+    Clear {
+        /// Carries it.
+        stream: S,
+        /// For how long nothing had followed when it was decided that it is not.
+        silence: Duration,
+    },
 }
 
 /// What a client speaks that does not speak the native protocol.

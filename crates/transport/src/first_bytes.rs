@@ -1,7 +1,18 @@
 //! What a client speaks, by the first bytes that it sends.
 
+use std::time::Duration;
+
 /// A first line that is longer is not HTTP.
 pub const FIRST_LINE_BYTES_MAX: usize = 8 * 1024;
+
+/// A name of the plain mode that comes without a line end is complete once nothing has followed it
+/// for this long.
+pub const NAME_PAUSE: Duration = Duration::from_millis(200);
+
+/// The same for a name in which the target of a request has begun. No file is likely to be called
+/// so, while a long request comes in several segments, and one that is lost is sent again only after
+/// 200 ms or more (RFC 6298).
+const TARGET_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest registered method is UPDATEREDIRECTREF; a longer word is none.
 const METHOD_BYTES_MAX: usize = 20;
@@ -44,6 +55,17 @@ impl FirstBytes {
             None if window.len() == FIRST_LINE_BYTES_MAX => Self::Other,
             None => Self::NeedMore,
         }
+    }
+}
+
+/// How long silence must last behind `prefix`, which could become a request, before it is taken for
+/// a name of the plain mode.
+#[must_use]
+pub fn pause_after(prefix: &[u8]) -> Duration {
+    let target = prefix.iter().position(|&byte| byte == b' ');
+    match target.and_then(|space| prefix.get(space + 1)) {
+        Some(b'/') => TARGET_PAUSE,
+        _ => NAME_PAUSE,
     }
 }
 

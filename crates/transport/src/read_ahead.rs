@@ -30,6 +30,11 @@ impl<S> ReadAhead<S> {
         }
     }
 
+    /// The stream itself.
+    pub(crate) fn inner(&self) -> &S {
+        &self.inner
+    }
+
     /// What is read and not yet asked for.
     pub(crate) fn unread(&self) -> &[u8] {
         &self.buffer[self.start..self.end]

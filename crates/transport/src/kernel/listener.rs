@@ -5,9 +5,10 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -153,8 +154,20 @@ impl Accept for KernelListener {
         Ok((stream, peer))
     }
 
+    async fn until_spoken(&self, raw: &mut TcpStream) {
+        // An error shows again where the stream is read.
+        let _ = raw.readable().await;
+    }
+
     async fn open(&self, raw: TcpStream) -> Result<Opened<Self::Stream>, OpenError> {
         self.tls.open(raw).await
+    }
+
+    fn reset_on_drop(&self, stream: &Self::Stream, is_wanted: bool) {
+        // A socket that lingers for no time is reset when it is closed, socket(7). It fails only if
+        // the client has left.
+        let linger = is_wanted.then_some(Duration::ZERO);
+        let _ = SockRef::from(stream.raw()).set_linger(linger);
     }
 }
 

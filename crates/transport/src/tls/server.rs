@@ -15,13 +15,13 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{Acceptor, NoServerSessionStorage};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::{NATIVE_ALPN, WRITE_BUFFER_BYTES_MAX, connection_binding, engine_error};
 use crate::accept::{HttpVersion, OpenError, Opened};
-use crate::first_bytes::{FIRST_LINE_BYTES_MAX, FirstBytes};
+use crate::first_bytes::{FIRST_LINE_BYTES_MAX, FirstBytes, pause_after};
 use crate::identity::Identity;
 use crate::read_ahead::ReadAhead;
 use crate::stream::{Native, Stream};
@@ -29,15 +29,12 @@ use crate::stream::{Native, Stream};
 const HTTP1_ALPN: &[u8] = b"http/1.1";
 const HTTP2_ALPN: &[u8] = b"h2";
 
-/// How long a client may pause within what could become the first line of an HTTP request before
-/// it is taken for the whole of a plain-mode request that has no newline.
-const FIRST_LINE_PAUSE_MAX: Duration = Duration::from_secs(1);
-
 /// Opens connections of every kind, over any stream.
 #[derive(Debug, Clone)]
 pub struct ServerTls {
     native: Arc<ServerConfig>,
     web: Arc<ServerConfig>,
+    has_plain_mode: bool,
 }
 
 impl ServerTls {
@@ -66,6 +63,18 @@ impl ServerTls {
         Self {
             native: Arc::new(native),
             web: Arc::new(web),
+            has_plain_mode: false,
+        }
+    }
+
+    /// Expects clients of the plain mode too: what could become an HTTP request is a name once
+    /// nothing more has come for a moment. Without this it is waited for.
+    #[must_use]
+    pub fn with_plain_mode(self) -> Self {
+        let has_plain_mode = true;
+        Self {
+            has_plain_mode,
+            ..self
         }
     }
 
@@ -76,7 +85,10 @@ impl ServerTls {
     /// [`OpenError`].
     pub async fn open<S: Stream>(&self, raw: S) -> Result<Opened<ServerStream<S>>, OpenError> {
         let mut raw = ReadAhead::new(raw, FIRST_LINE_BYTES_MAX);
-        match first_bytes(&mut raw).await.map_err(OpenError::Io)? {
+        let (first_bytes, silence) = first_bytes(&mut raw, self.has_plain_mode)
+            .await
+            .map_err(OpenError::Io)?;
+        match first_bytes {
             FirstBytes::NeedMore => Err(OpenError::Silent),
             FirstBytes::Tls => self.open_tls(raw).await,
             FirstBytes::Http => Ok(Opened::Http {
@@ -84,7 +96,10 @@ impl ServerTls {
                 version: HttpVersion::Http1,
                 secure: false,
             }),
-            FirstBytes::Other => Ok(Opened::Clear(ServerStream(Layer::Clear(raw)))),
+            FirstBytes::Other => Ok(Opened::Clear {
+                stream: ServerStream(Layer::Clear(raw)),
+                silence,
+            }),
         }
     }
 
@@ -126,20 +141,29 @@ impl ServerTls {
     }
 }
 
-/// Reads until it is clear what is spoken; `NeedMore` if nothing ever comes.
-async fn first_bytes<S: AsyncRead + Unpin>(raw: &mut ReadAhead<S>) -> io::Result<FirstBytes> {
+/// Reads until it is clear what is spoken, and says for how long nothing had come by then;
+/// `NeedMore` if nothing ever comes.
+async fn first_bytes<S: AsyncRead + Unpin>(
+    raw: &mut ReadAhead<S>,
+    has_plain_mode: bool,
+) -> io::Result<(FirstBytes, Duration)> {
     if raw.look_further().await? == 0 {
-        return Ok(FirstBytes::NeedMore);
+        return Ok((FirstBytes::NeedMore, Duration::ZERO));
     }
     loop {
         match FirstBytes::classify(raw.unread()) {
             FirstBytes::NeedMore => {}
-            decided => return Ok(decided),
+            decided => return Ok((decided, Duration::ZERO)),
         }
-        match timeout(FIRST_LINE_PAUSE_MAX, raw.look_further()).await {
+        let since = Instant::now();
+        let looked = match has_plain_mode {
+            true => timeout(pause_after(raw.unread()), raw.look_further()).await,
+            false => Ok(raw.look_further().await),
+        };
+        match looked {
             Ok(Ok(1..)) => {}
             Ok(Err(error)) => return Err(error),
-            Ok(Ok(0)) | Err(_) => return Ok(FirstBytes::Other),
+            Ok(Ok(0)) | Err(_) => return Ok((FirstBytes::Other, since.elapsed())),
         }
     }
 }
@@ -214,6 +238,16 @@ impl fmt::Debug for WebCertificate {
 /// What a server reads from and writes to: TLS over `S`, or `S` itself.
 #[derive(Debug)]
 pub struct ServerStream<S>(Layer<S>);
+
+impl<S> ServerStream<S> {
+    /// What lies below all layers.
+    pub(crate) fn raw(&self) -> &S {
+        match &self.0 {
+            Layer::Clear(stream) => stream.inner(),
+            Layer::Tls(stream) => stream.get_ref().0.inner(),
+        }
+    }
+}
 
 #[derive(Debug)]
 enum Layer<S> {

@@ -79,7 +79,7 @@ fn check(identity: &Identity, dialled: DialOutcome, opened: OpenOutcome, what: &
         Ok(Opened::Native(native)) => Some(native.binding),
         // The flip made it look like something else, which then did not come to an end.
         Ok(Opened::Http { secure, .. }) => panic!("{what}: HTTP, secure: {secure}"),
-        Ok(Opened::Clear(_)) | Err(_) => None,
+        Ok(Opened::Clear { .. }) | Err(_) => None,
     };
     match (dialled, opened) {
         (Ok((native, pin)), Some(binding)) => {

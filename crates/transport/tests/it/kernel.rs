@@ -65,6 +65,37 @@ async fn bytes_go_both_ways_and_end_in_order() {
     assert_eq!(near.0, far.0);
 }
 
+#[tokio::test]
+async fn a_reset_is_told_from_an_end() {
+    let identity = Identity::generate().unwrap();
+    let listener = listen(&identity, ListenAt::Addresses(vec![loopback()]));
+    let address = listener.local_addresses()[0];
+    for (switches, is_reset) in [(&[][..], false), (&[true], true), (&[true, false], false)] {
+        let server = async {
+            let (mut raw, _peer) = listener.accept().await.unwrap();
+            listener.until_spoken(&mut raw).await;
+            let Ok(Opened::Clear { mut stream, .. }) = listener.open(raw).await else {
+                panic!("expected clear text")
+            };
+            stream.read_exact(&mut [0; 2]).await.unwrap();
+            for is_wanted in switches {
+                listener.reset_on_drop(&stream, *is_wanted);
+            }
+        };
+        let client = async {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"a\n").await.unwrap();
+            stream.read(&mut [0; 1]).await.map_err(|error| error.kind())
+        };
+        let both = async { tokio::join!(server, client) };
+        let ((), ended) = timeout(PATIENCE, both).await.unwrap();
+        match is_reset {
+            true => assert_eq!(ended, Err(std::io::ErrorKind::ConnectionReset)),
+            false => assert_eq!(ended, Ok(0)),
+        }
+    }
+}
+
 /// Connects to each of `addresses` and returns who the listener says came.
 async fn visitors(listener: &KernelListener, addresses: &[SocketAddr]) -> Vec<IpAddr> {
     let mut visitors = Vec::new();

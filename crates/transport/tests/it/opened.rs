@@ -24,7 +24,7 @@ fn kind(opened: &OpenOutcome) -> &'static str {
             (HttpVersion::Http1, false) => "http/1",
             (HttpVersion::Http2, false) => "http/2",
         },
-        Ok(Opened::Clear(_)) => "clear",
+        Ok(Opened::Clear { .. }) => "clear",
         Err(OpenError::Silent) => "silent",
         Err(OpenError::Tls(_)) => "tls error",
         Err(OpenError::Io(_)) => "io error",
@@ -128,7 +128,8 @@ async fn clear_text_is_opened_with_every_byte_in_place() {
         };
         let ((), opened) = tokio::join!(client, open(&server, far));
         assert_eq!(kind(&opened), expected, "{pieces:?}");
-        let (Ok(Opened::Clear(mut stream)) | Ok(Opened::Http { mut stream, .. })) = opened else {
+        let (Ok(Opened::Clear { mut stream, .. }) | Ok(Opened::Http { mut stream, .. })) = opened
+        else {
             panic!("expected clear text")
         };
         let mut read = String::new();
@@ -144,15 +145,48 @@ async fn clear_text_is_opened_with_every_byte_in_place() {
 
 /// A plain-mode client may send a name without a newline and keep its side open.
 #[tokio::test(start_paused = true)]
-async fn a_name_without_a_newline_waits_a_second_at_most() {
-    let server = ServerTls::new(&Identity::generate().unwrap(), None);
-    for (name, waited) in [("notes.txt", 0), ("README.md", 0), ("README", 1000)] {
+async fn a_name_without_a_newline_waits_only_where_it_could_become_a_request() {
+    let server = ServerTls::new(&Identity::generate().unwrap(), None).with_plain_mode();
+    let cases = [
+        ("notes.txt", 0),
+        ("README.md", 0),
+        ("README", 200),
+        ("GET", 200),
+        ("GET ", 200),
+        ("GET my.txt", 200),
+        ("GET /notes", 1000),
+    ];
+    for (name, waited) in cases {
         let (mut near, far) = duplex(PIPE_BYTES);
         near.write_all(name.as_bytes()).await.unwrap();
         let start = Instant::now();
-        let opened = open(&server, far).await;
-        assert_eq!(kind(&opened), "clear", "{name}");
+        let Ok(Opened::Clear { silence, .. }) = open(&server, far).await else {
+            panic!("{name} is not taken for a name");
+        };
         assert!(start.elapsed().as_millis().abs_diff(waited) < 5, "{name}");
+        assert!(silence.as_millis().abs_diff(waited) < 5, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_comes_in_pieces_is_waited_for() {
+    let (usual, plain) = (Duration::from_secs(5), Duration::from_millis(900));
+    for (has_plain_mode, pause) in [(false, usual), (true, plain)] {
+        let server = ServerTls::new(&Identity::generate().unwrap(), None);
+        let server = if has_plain_mode {
+            server.with_plain_mode()
+        } else {
+            server
+        };
+        let (mut near, far) = duplex(PIPE_BYTES);
+        let client = async {
+            for piece in ["GET /no", "tes HTTP", "/1.1\r\n"] {
+                near.write_all(piece.as_bytes()).await.unwrap();
+                tokio::time::sleep(pause).await;
+            }
+        };
+        let ((), opened) = tokio::join!(client, open(&server, far));
+        assert_eq!(kind(&opened), "http/1");
     }
 }
 
