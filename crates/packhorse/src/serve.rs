@@ -97,6 +97,7 @@ async fn serve(
             limits: settings.limits,
             rate_limit: settings.rate_limit.map(Rate::bytes_per_second),
             once: settings.once,
+            plain: settings.plain,
             leave_idle_time: LEAVE_IDLE_TIME,
         },
     );
@@ -126,7 +127,11 @@ fn announce(settings: &ServeSettings, key: &Key, local: &[SocketAddr], congestio
     if key.token.is_none() {
         warn!("open to anyone who can reach this machine");
     }
-    let addresses: Vec<_> = hosts_to_print(&settings.listen, local)
+    let places = hosts_to_print(&settings.listen, local);
+    if settings.plain {
+        announce_plain(places.first());
+    }
+    let addresses: Vec<_> = places
         .into_iter()
         .map(|place| Address {
             key: Some(key.clone()),
@@ -144,6 +149,17 @@ fn announce(settings: &ServeSettings, key: &Key, local: &[SocketAddr], congestio
         && let Ok(code) = qrcode::QrCode::new(first.reveal())
     {
         let _ = print(draw(&code));
+    }
+}
+
+/// Warns of the plain mode, and says how it is used.
+fn announce_plain(place: Option<&HostPort>) {
+    warn!(
+        "plain mode: whoever can reach this machine can read all that is served, without a key; \
+         nothing of it is encrypted or verified"
+    );
+    if let Some(HostPort { host, port }) = place {
+        info!("plain mode: try `printf 'NAME\\n\\n' | nc {host} {port}`, NAME being a file's");
     }
 }
 
@@ -202,7 +218,10 @@ async fn bind(
             ListenAt::Addresses(addresses)
         }
     };
-    let tls = ServerTls::new(identity, None);
+    let mut tls = ServerTls::new(identity, None);
+    if settings.plain {
+        tls = tls.with_plain_mode();
+    }
     KernelListener::bind(&at, tls, settings.congestion.as_deref()).map_err(|error| {
         let exit = match error {
             BindError::Congestion { .. } => Exit::Usage,

@@ -10,6 +10,7 @@ pub mod key;
 pub mod limits;
 pub mod message;
 pub mod path;
+pub mod plain;
 pub mod proof;
 pub mod session;
 pub mod tree;

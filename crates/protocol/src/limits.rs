@@ -1,4 +1,4 @@
-//! Every limit of the native protocol, in one place.
+//! Every limit of the native protocol and of the plain mode, in one place.
 //!
 //! A peer that exceeds one of these breaks the protocol and is disconnected; nothing is allocated
 //! on its word alone beyond them.
@@ -20,6 +20,9 @@ pub const NAME_BYTES_MAX: usize = 255;
 
 /// A whole path, as the kernel's own `PATH_MAX` without its NUL.
 pub const PATH_BYTES_MAX: usize = 4095;
+
+/// A name in the plain mode, without its line end.
+pub const PLAIN_NAME_BYTES_MAX: usize = 4096;
 
 /// The target of a symbolic link.
 pub const LINK_TARGET_BYTES_MAX: usize = 4095;

@@ -14,17 +14,16 @@ use packhorse_protocol::message::{
 use packhorse_protocol::path::RelativePath;
 use packhorse_storage::source::{FileState, SourceFile};
 use packhorse_transport::accept::Accept;
-use packhorse_transport::throttle::Throttle;
 use tokio::io::{AsyncWriteExt, WriteHalf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 use tracing::{debug, info};
 
 use crate::connection::{ConnectionError, rate};
 use crate::groups::{self, Extent, Opened};
 use crate::pages::{self, OpenTree};
 use crate::queue::RequestQueue;
+use crate::sending::send;
 use crate::serve::Shared;
 
 /// One client's answers: where they go, and the trees that it has open.
@@ -358,24 +357,7 @@ impl<'a, A: Accept> Answerer<'a, A> {
 
     /// Sends a frame; a client that takes nothing of it for too long is left.
     async fn send(&mut self, frame: &[u8]) -> Result<(), ConnectionError> {
-        let stall_time = self.shared.settings.limits.stall_time;
-        let mut rest = frame;
-        while !rest.is_empty() {
-            let mut chunk = rest;
-            if let Some(throttle) = &self.shared.throttle {
-                chunk = &rest[..rest.len().min(Throttle::CHUNK_BYTES)];
-                throttle.pass(chunk.len()).await;
-            }
-            let written = timeout(stall_time, self.writer.write(chunk)).await;
-            let written = written.map_err(|_| ConnectionError::Stalled(stall_time))??;
-            if written == 0 {
-                return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into());
-            }
-            rest = &rest[written..];
-        }
-        timeout(stall_time, self.writer.flush())
-            .await
-            .map_err(|_| ConnectionError::Stalled(stall_time))??;
+        send(self.shared, &mut self.writer, frame).await?;
         self.sent_bytes += frame.len() as u64;
         Ok(())
     }

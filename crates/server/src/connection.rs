@@ -2,9 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use packhorse_protocol::message::Denial;
+use packhorse_protocol::path::RelativePath;
 use packhorse_protocol::session::{ServerEvent, ServerSession, Violation};
+use packhorse_storage::source::SourceError;
 use packhorse_transport::accept::{Accept, OpenError, Opened};
 use packhorse_transport::framed::{FrameReadError, FrameReader};
 use packhorse_transport::stream::{Native, Stream};
@@ -15,14 +18,15 @@ use tracing::{debug, info};
 
 use crate::answer::Answerer;
 use crate::clients::Place;
+use crate::plain::PlainClient;
 use crate::queue::RequestQueue;
-use crate::serve::{Shared, Stage};
+use crate::serve::{ServerSettings, Shared, Stage};
 
 /// Why a connection ended, other than by the client's wish.
 #[derive(Debug, Error)]
 pub(crate) enum ConnectionError {
     #[error("it said nothing that admits it within {0:?}")]
-    NoGreeting(std::time::Duration),
+    NoGreeting(Duration),
     #[error("it had to make room before it said who it is")]
     SentAway,
     #[error(transparent)]
@@ -38,15 +42,28 @@ pub(crate) enum ConnectionError {
     #[error("the connection failed: {0}")]
     Write(#[from] std::io::Error),
     #[error("it took nothing of what it asked for within {0:?}")]
-    Stalled(std::time::Duration),
+    Stalled(Duration),
     #[error("it asked for nothing within {0:?}")]
-    Idle(std::time::Duration),
+    Idle(Duration),
+    #[error("{path} could not be sent to its end: {error}")]
+    Unfinished {
+        path: RelativePath,
+        error: SourceError,
+    },
     #[error("this server has no disk workers any more")]
     NoWorkers,
 }
 
+/// A client that may ask.
+enum Admitted<S> {
+    /// For whatever the native protocol has.
+    Native(AdmittedNative<S>),
+    /// For files, by name. It has been silent for that long since what it sent last.
+    Plain(S, Duration),
+}
+
 /// An admitted client's two halves.
-struct Admitted<S> {
+struct AdmittedNative<S> {
     frames: FrameReader<ReadHalf<S>>,
     writer: WriteHalf<S>,
     session: ServerSession,
@@ -60,28 +77,35 @@ pub(crate) async fn serve<A: Accept>(
     mut place: Place,
 ) {
     debug!(%peer, "arrived");
-    let limits = shared.settings.limits;
     let sent_away = place.sent_away();
     let admitted = tokio::select! {
-        admitted = timeout(limits.greeting_time, admit(&shared, raw, &mut place)) => {
-            admitted.unwrap_or(Err(ConnectionError::NoGreeting(limits.greeting_time)))
-        }
+        admitted = admit_in_time(&shared, raw, &mut place) => admitted,
         () = sent_away => Err(ConnectionError::SentAway),
     };
-    let Admitted {
-        frames,
-        writer,
-        session,
-    } = match admitted {
+    let admitted = match admitted {
         Ok(admitted) => admitted,
         Err(ConnectionError::Open(OpenError::Silent)) => return,
         Err(error) => return info!(%peer, %error, "turned away"),
     };
-    info!(%peer, "connected");
     let start = Instant::now();
-    let mut answerer = Answerer::new(&shared, writer, peer);
-    let result = converse(&shared, frames, session, &mut answerer).await;
-    let bytes = answerer.sent_bytes();
+    let (bytes, result) = match admitted {
+        Admitted::Native(AdmittedNative {
+            frames,
+            writer,
+            session,
+        }) => {
+            info!(%peer, "connected");
+            let mut answerer = Answerer::new(&shared, writer, peer);
+            let result = converse(&shared, frames, session, &mut answerer).await;
+            (answerer.sent_bytes(), result)
+        }
+        Admitted::Plain(stream, silence) => {
+            info!(%peer, mode = "plain", "connected");
+            let mut client = PlainClient::new(&shared, stream, silence, peer);
+            let result = client.run().await;
+            (client.sent_bytes(), result)
+        }
+    };
     let seconds = start.elapsed().as_secs_f64();
     let rate = rate(bytes, seconds);
     match result {
@@ -90,19 +114,56 @@ pub(crate) async fn serve<A: Accept>(
     }
 }
 
-/// Opens the stream and greets the client.
+/// Opens the stream and admits the client, before both their patience ends.
+async fn admit_in_time<A: Accept>(
+    shared: &Shared<A>,
+    mut raw: A::Raw,
+    place: &mut Place,
+) -> Result<Admitted<A::Stream>, ConnectionError> {
+    let ServerSettings { limits, plain, .. } = &shared.settings;
+    if *plain {
+        // A person may have connected and be about to type a name.
+        timeout(limits.idle_time, shared.accept.until_spoken(&mut raw))
+            .await
+            .map_err(|_| ConnectionError::Idle(limits.idle_time))?;
+    }
+    timeout(limits.greeting_time, admit(shared, raw, place))
+        .await
+        .unwrap_or(Err(ConnectionError::NoGreeting(limits.greeting_time)))
+}
+
+/// Opens the stream and sees what the client is.
 async fn admit<A: Accept>(
     shared: &Shared<A>,
     raw: A::Raw,
     place: &mut Place,
 ) -> Result<Admitted<A::Stream>, ConnectionError> {
-    let opened = shared.accept.open(raw).await?;
-    let Opened::Native(Native { stream, binding }) = opened else {
-        return Err(ConnectionError::NotServed);
-    };
+    match shared.accept.open(raw).await? {
+        Opened::Native(native) => greet(shared, native, place).await.map(Admitted::Native),
+        Opened::Clear { stream, silence } if shared.settings.plain => {
+            // There are no words to refuse it with.
+            if *shared.stage.borrow() != Stage::Open {
+                Err(ConnectionError::Denied(Denial::Leaving))
+            } else if !place.prove() {
+                Err(ConnectionError::Denied(Denial::Busy))
+            } else {
+                Ok(Admitted::Plain(stream, silence))
+            }
+        }
+        Opened::Http { .. } | Opened::Clear { .. } => Err(ConnectionError::NotServed),
+    }
+}
+
+/// Exchanges greetings.
+async fn greet<A: Accept>(
+    shared: &Shared<A>,
+    native: Native<A::Stream>,
+    place: &mut Place,
+) -> Result<AdmittedNative<A::Stream>, ConnectionError> {
+    let Native { stream, binding } = native;
     let (reader, writer) = tokio::io::split(stream);
     let session = ServerSession::new(shared.settings.token.clone(), binding);
-    let mut admitted = Admitted {
+    let mut admitted = AdmittedNative {
         frames: FrameReader::new(reader),
         writer,
         session,
@@ -133,7 +194,9 @@ async fn admit<A: Accept>(
 }
 
 /// What the client's first frame means.
-async fn hello<S: Stream>(admitted: &mut Admitted<S>) -> Result<ServerEvent, ConnectionError> {
+async fn hello<S: Stream>(
+    admitted: &mut AdmittedNative<S>,
+) -> Result<ServerEvent, ConnectionError> {
     let limit = admitted.session.body_bytes_max();
     let Some((kind, body)) = admitted.frames.next(limit).await? else {
         return Err(OpenError::Silent.into());

@@ -10,7 +10,9 @@ mod connection;
 mod groups;
 pub mod limits;
 mod pages;
+mod plain;
 mod queue;
+mod sending;
 mod serve;
 
 pub use self::limits::Limits;

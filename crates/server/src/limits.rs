@@ -16,6 +16,8 @@ pub struct Limits {
     pub idle_time: Duration,
     /// A client that takes nothing of what it asked for.
     pub stall_time: Duration,
+    /// After the last word of a client of the plain mode: how long it may take to close its side.
+    pub linger_time: Duration,
     /// How long a wrong proof waits for its answer, so that guessing is slow.
     pub denial_time: Duration,
     /// Groups that are read ahead for one client while it takes one, where memory allows.
@@ -42,6 +44,7 @@ impl Default for Limits {
             greeting_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(600),
             stall_time: Duration::from_secs(60),
+            linger_time: Duration::from_secs(2),
             denial_time: Duration::from_millis(500),
             groups_ahead: 3,
             ahead_bytes: 64 << 20,

@@ -33,6 +33,8 @@ pub struct ServerSettings {
     pub rate_limit: Option<u64>,
     /// End after one transfer that a client reports as complete.
     pub once: bool,
+    /// Also serve clear text that is not HTTP, to anyone: the plain mode.
+    pub plain: bool,
     /// While the server leaves: how long a client without a request may stay.
     pub leave_idle_time: Duration,
 }

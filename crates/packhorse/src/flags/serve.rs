@@ -64,6 +64,10 @@ pub(crate) struct ServeFlags {
     #[arg(hide_possible_values = true)]
     pub(crate) log_format: LogFormat,
 
+    /// Also send any file to anyone who sends its name in clear text, as `nc` does; see the README
+    #[arg(long)]
+    pub(crate) plain: bool,
+
     /// Print the address as a QR code too
     #[arg(long)]
     pub(crate) qr: bool,

@@ -37,6 +37,8 @@ pub(crate) struct ServeSettings {
     pub(crate) grace: Duration,
     /// How the log is written.
     pub(crate) log_format: LogFormat,
+    /// Serve clear text that is not HTTP, to anyone.
+    pub(crate) plain: bool,
     /// Print a QR code.
     pub(crate) qr: bool,
 }
@@ -65,6 +67,7 @@ impl ServeSettings {
             congestion,
             grace,
             log_format,
+            plain,
             qr,
             max_clients,
             max_unproven,
@@ -98,6 +101,7 @@ impl ServeSettings {
             congestion,
             grace: grace.duration(),
             log_format,
+            plain,
             qr,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use packhorse_protocol::proof::ChannelBinding;
 use packhorse_transport::accept::{Accept, AcceptError, OpenError, Opened};
@@ -97,7 +98,10 @@ impl Accept for Gate {
                 let _held = pipe;
                 std::future::pending().await
             }
-            Shake::Clear => Ok(Opened::Clear(pipe)),
+            Shake::Clear => Ok(Opened::Clear {
+                stream: pipe,
+                silence: Duration::ZERO,
+            }),
         }
     }
 }

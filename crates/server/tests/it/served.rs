@@ -74,6 +74,7 @@ pub(crate) struct Setup {
     pub(crate) token: Option<Token>,
     pub(crate) rate_limit: Option<u64>,
     pub(crate) once: bool,
+    pub(crate) plain: bool,
     pub(crate) leave_idle_time: Duration,
     pub(crate) grace: Duration,
     pub(crate) disk: Disk,
@@ -87,6 +88,7 @@ impl Default for Setup {
             token: None,
             rate_limit: None,
             once: false,
+            plain: false,
             leave_idle_time: Duration::from_secs(5),
             grace: Duration::from_secs(3600),
             disk: Disk::new(),
@@ -137,6 +139,7 @@ impl Setup {
             limits: self.limits,
             rate_limit: self.rate_limit,
             once: self.once,
+            plain: self.plain,
             leave_idle_time: self.leave_idle_time,
         };
         let server = Server::new(gate, Arc::new(source), workers, settings);
