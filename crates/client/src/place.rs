@@ -432,9 +432,8 @@ impl Site {
 
     /// A file is there already, as the server has it.
     pub(crate) fn keep(&self, wanted: &Wanted, mode: Mode) {
-        if mode != wanted.info.mode
-            && !self.settings.dry_run
-            && let Err(error) = self.destination.set_mode(&wanted.path, wanted.info.mode)
+        if !self.settings.dry_run
+            && let Err(error) = self.mend(wanted, mode)
         {
             return self.fail(&wanted.path, &error.into());
         }
@@ -442,6 +441,16 @@ impl Site {
         Totals::add(&self.totals.bytes_kept, wanted.info.size);
         self.links.handle_placed(&wanted.path, &wanted.path);
         self.observer.handle(Event::Kept { path: &wanted.path });
+    }
+
+    /// Gives a file that is kept, and has `mode`, what can change without a trace in its time.
+    fn mend(&self, wanted: &Wanted, mode: Mode) -> Result<(), EntryError> {
+        let Wanted { path, info, .. } = wanted;
+        self.destination.mend_xattrs(path, info)?;
+        if mode != info.mode {
+            self.destination.set_mode(path, info.mode)?;
+        }
+        Ok(())
     }
 
     /// A file came to nothing on the server's side; it is asked for again if that may help.

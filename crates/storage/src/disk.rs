@@ -163,6 +163,11 @@ pub enum Operation<'a> {
         /// Its value.
         value: &'a [u8],
     },
+    /// Removes an extended attribute.
+    RemoveXattr {
+        /// Its name.
+        name: &'a [u8],
+    },
 }
 
 /// What something is opened for.
@@ -212,6 +217,7 @@ impl Operation<'_> {
             Self::ListXattrs => "list xattrs",
             Self::GetXattr { .. } => "get xattr",
             Self::SetXattr { .. } => "set xattr",
+            Self::RemoveXattr { .. } => "remove xattr",
         }
     }
 }

@@ -210,6 +210,14 @@ impl File {
     pub fn set_xattr(&self, name: &[u8], value: &[u8]) -> io::Result<()> {
         self.handle.set_xattr(name, value)
     }
+
+    /// Removes the extended attribute `name`.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn remove_xattr(&self, name: &[u8]) -> io::Result<()> {
+        self.handle.remove_xattr(name)
+    }
 }
 
 /// What an open file and an open directory have in common.
@@ -282,6 +290,12 @@ impl Handle {
     pub(crate) fn set_xattr(&self, name: &[u8], value: &[u8]) -> io::Result<()> {
         self.call(Operation::SetXattr { name, value }, |it| {
             rustix::fs::fsetxattr(it, name, value, XattrFlags::empty())
+        })
+    }
+
+    pub(crate) fn remove_xattr(&self, name: &[u8]) -> io::Result<()> {
+        self.call(Operation::RemoveXattr { name }, |it| {
+            rustix::fs::fremovexattr(it, name)
         })
     }
 }

@@ -202,6 +202,28 @@ fn extended_attributes_are_set_if_asked_for() {
                 let got = rustix::fs::getxattr(scene.at(path), "user.origin", &mut value[..]);
                 assert_eq!(got.ok(), asked.then_some(4), "{path}");
             }
+            // What changes them leaves no trace in size and time, and is mended where they count.
+            for (name, value) in [("user.origin", "elsewhere"), ("user.surplus", "x")] {
+                let path = scene.at("small");
+                rustix::fs::setxattr(path, name, value.as_bytes(), flags).unwrap();
+            }
+            let outcome = scene.run().await;
+            let kept = outcome
+                .totals
+                .files_kept
+                .load(std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(kept, 2, "{}", outcome.summary());
+            let mut value = [0; 100];
+            let length = rustix::fs::getxattr(scene.at("small"), "user.origin", &mut value[..]);
+            let expected = if asked { "here" } else { "elsewhere" };
+            assert_eq!(&value[..length.unwrap()], expected.as_bytes());
+            let surplus = rustix::fs::getxattr(scene.at("small"), "user.surplus", &mut value[..]);
+            assert_eq!(surplus.is_err(), asked);
+            let mode = fs::metadata(scene.at("small")).unwrap().permissions();
+            assert_eq!(
+                std::os::unix::fs::PermissionsExt::mode(&mode) & 0o7777,
+                0o400
+            );
         }
     });
 }

@@ -9,6 +9,7 @@ use packhorse_protocol::path::RelativePath;
 use crate::file::File;
 use crate::status::{Kind, NotRegular, Status};
 
+use super::metadata::{OWNER_FILE, mend_xattrs};
 use super::{Destination, EntryError, Site, Spot};
 
 /// What is under the name of a file that a peer has.
@@ -79,6 +80,32 @@ impl Destination {
         directory
             .set_times_of(&name, info.modified)
             .map_err(|error| EntryError::new(action, path, error))
+    }
+
+    /// Gives a file that is here the extended attributes of `info`, where they are asked for.
+    /// # Errors
+    /// The system's own.
+    pub fn mend_xattrs(&self, path: &RelativePath, info: &FileInfo) -> Result<(), EntryError> {
+        if !self.site.options.xattrs {
+            return Ok(());
+        }
+        let failed = |error| EntryError::new("set the extended attributes of", path, error);
+        let mend = || {
+            let existing = self.open_existing(path)?;
+            mend_xattrs(&existing.file, &info.xattrs).map_err(failed)
+        };
+        match mend() {
+            Err(EntryError::Io { source, .. })
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                let owned = Mode::from_bits(info.mode.bits() | OWNER_FILE);
+                self.set_mode(path, owned)?;
+                let mended = mend();
+                self.set_mode(path, info.mode)?;
+                mended
+            }
+            other => other,
+        }
     }
 
     /// Opens a file that is here, to hash or to copy groups of it.

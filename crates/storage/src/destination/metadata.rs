@@ -15,7 +15,8 @@ use super::{DestinationOptions, EntryError};
 /// privileges of a program.
 const XATTR_PREFIX: &[u8] = b"user.";
 
-const OWNER_FILE: u32 = 0o600;
+/// What the owner of a file needs to set its attributes.
+pub(super) const OWNER_FILE: u32 = 0o600;
 
 /// The mode to create a small file with, so that it need not be changed afterwards if it can be
 /// avoided.
@@ -71,6 +72,25 @@ fn sync_failed(path: &RelativePath, source: io::Error) -> EntryError {
         EntryError::Io { path, source, .. } => EntryError::SyncFailed { path, source },
         no_room => no_room,
     }
+}
+
+/// Gives a file that is here the attributes `wanted` and no others, of those that are taken from a
+/// peer at all.
+pub(super) fn mend_xattrs(file: &File, wanted: &[Xattr]) -> io::Result<()> {
+    let wanted = || (wanted.iter()).filter(|xattr| xattr.name.starts_with(XATTR_PREFIX));
+    let names = file.xattr_names()?;
+    let surplus = names.iter().filter(|name| {
+        name.starts_with(XATTR_PREFIX) && wanted().all(|xattr| xattr.name != **name)
+    });
+    for name in surplus {
+        file.remove_xattr(name)?;
+    }
+    for Xattr { name, value } in wanted() {
+        if file.xattr(name)?.as_ref() != Some(value) {
+            file.set_xattr(name, value)?;
+            }
+    }
+    Ok(())
 }
 
 fn set_xattrs(xattrs: &[Xattr], set: impl Fn(&[u8], &[u8]) -> io::Result<()>) -> io::Result<()> {
