@@ -11,7 +11,7 @@ use packhorse_transport::dial::Dial;
 use crate::connect::{ConnectError, Connector};
 use crate::download::{Download, DownloadError};
 use crate::list::{ListError, ListRequest, list};
-use crate::place::Site;
+use crate::place::{Site, told_path};
 use crate::report::{Event, Failure, Totals};
 
 impl Download {
@@ -62,7 +62,7 @@ impl Download {
                 Item::Skipped { path, refusal } if refusal.is_by_kind() => {
                     Totals::add(&self.totals.skipped, 1);
                     self.observer.handle(Event::Skipped {
-                        path: &path,
+                        path: &told_path(&base, is_tree, &path),
                         refusal,
                     });
                 }
@@ -70,7 +70,7 @@ impl Download {
                     let failure = Failure::Refused(refusal);
                     self.totals.handle_failure(&failure);
                     self.observer.handle(Event::Failed {
-                        path: &path,
+                        path: &told_path(&base, is_tree, &path),
                         failure: &failure,
                     });
                 }

@@ -1,5 +1,6 @@
 //! What disk jobs do with the pages of a tree and with small files.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -165,7 +166,10 @@ impl Site {
                     let what = EntryKind::Link { target, modified };
                     entries.extend(self.entry(&mut tree, &directory, name, what)?);
                 }
-                Item::Skipped { path, refusal } => self.handle_skipped(&path, refusal),
+                Item::Skipped { path, refusal } => {
+                    let is_tree = !tree.stack.is_empty();
+                    self.handle_skipped(&told_path(&self.base, is_tree, &path), refusal);
+                }
             }
         }
         Ok(entries)
@@ -663,4 +667,13 @@ impl Site {
     fn tree(&self) -> MutexGuard<'_, TreePlace> {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The path below the destination of an entry that the server leaves out, and names as it lies in
+/// the tree; it may be no name that could be written.
+pub(crate) fn told_path<'a>(base: &RelativePath, is_tree: bool, told: &'a [u8]) -> Cow<'a, [u8]> {
+    if !is_tree || base.is_root() {
+        return Cow::Borrowed(told);
+    }
+    Cow::Owned([base.as_bytes(), told].join(&b'/'))
 }

@@ -180,3 +180,26 @@ fn names_in_what_is_skipped_are_only_shown() {
         }
     });
 }
+
+/// All paths that are told begin at the destination, whoever left the entry out.
+#[test]
+fn what_is_skipped_is_named_below_the_destination() {
+    within(Clock::Paused, || async {
+        for (asked, expected) in [
+            ("", "skipped pipe Special"),
+            ("d", "skipped d/pipe Special"),
+        ] {
+            for dry_run in [false, true] {
+                let skipped = Told::Skipped {
+                    path: b"pipe".to_vec(),
+                    refusal: Refusal::Special,
+                };
+                let page = vec![directory(""), skipped, Told::End];
+                let script = Script::telling(vec![page]);
+                let scene = Scene::with(ServedTree::new(), script).ask(asked);
+                let scene = scene.settings(|settings| settings.dry_run = dry_run);
+                assert_eq!(scene.run().await.events, [expected], "dry run: {dry_run}");
+            }
+        }
+    });
+}

@@ -101,6 +101,9 @@ impl Observer for GetObserver {
         match event {
             Event::Wanted { path, bytes } => self.handle_wanted(path, bytes),
             Event::Skipped { path, refusal } => self.handle_skipped(path, refusal),
+            Event::Failed { path: b"", failure } => {
+                self.progress.say(format_args!("packhorse: {failure}"));
+            }
             Event::Failed { path, failure } => {
                 self.progress
                     .say(format_args!("packhorse: {}: {failure}", Escaped(path)));

@@ -88,7 +88,7 @@ pub(super) fn mend_xattrs(file: &File, wanted: &[Xattr]) -> io::Result<()> {
     for Xattr { name, value } in wanted() {
         if file.xattr(name)?.as_ref() != Some(value) {
             file.set_xattr(name, value)?;
-            }
+        }
     }
     Ok(())
 }
