@@ -11,7 +11,9 @@ use packhorse_client::settings::DownloadSettings;
 use packhorse_storage::destination::DestinationOptions;
 use packhorse_storage::disk::Disk;
 use packhorse_storage::workers::DiskWorkers;
+use rustix::process::Signal;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::SignalKind;
 
 use crate::exit::{CommandError, Exit, OrExit};
 use crate::progress::{ProgressLine, SoFar};
@@ -28,11 +30,22 @@ const DISK_JOBS_WAITING_MAX: usize = 256;
 /// # Errors
 /// The system starts no more threads.
 pub(crate) fn client_runtime() -> Result<Runtime, CommandError> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(NETWORK_THREADS)
         .enable_all()
         .build()
-        .or_exit(Exit::LocalIo, || "cannot start the runtime")
+        .or_exit(Exit::LocalIo, || "cannot start the runtime")?;
+    outlive_size_limits(&runtime);
+    Ok(runtime)
+}
+
+/// A write beyond the limit of `ulimit -f` fails as others do, instead of ending the process: the
+/// signal that says so has a listener, which needs to do nothing.
+fn outlive_size_limits(runtime: &Runtime) {
+    const SIGXFSZ: i32 = Signal::XFSZ.as_raw();
+    let _context = runtime.enter();
+    // Without a listener a file that is too large ends the process, as it always did.
+    let _ = tokio::signal::unix::signal(SignalKind::from_raw(SIGXFSZ));
 }
 
 /// What writes to the disk for a client.

@@ -27,8 +27,12 @@ impl Default for ListenPlace {
 impl FromStr for ListenPlace {
     type Err = anyhow::Error;
 
-    /// Reads `HOST:PORT`, `[IPV6]:PORT`, a host alone or `:PORT`.
+    /// Reads `HOST:PORT`, `[IPV6]:PORT`, a host alone, `:PORT` or a port alone.
     fn from_str(text: &str) -> Result<Self> {
+        // A number alone would be an IPv4 address to the system's resolver, which nobody means.
+        if let Ok(port) = text.parse() {
+            return Ok(Self { host: None, port });
+        }
         // A port of 0 means nothing in an address, so the address's own reader does not take it.
         let (place, is_any_port) = match text.strip_suffix(":0") {
             Some(host) if !host.ends_with(':') && (host.ends_with(']') || !host.contains(':')) => {
@@ -81,6 +85,8 @@ mod tests {
             ("[fe80::1%eth0]:5", Some((Some("fe80::1%eth0"), 5))),
             (":7000", Some((None, 7000))),
             (":0", Some((None, 0))),
+            ("7000", Some((None, 7000))),
+            ("0", Some((None, 0))),
             ("::0", None),
             ("a:5:0", None),
             ("a:", None),

@@ -110,6 +110,8 @@ pub(crate) async fn serve<A: Accept>(
     let rate = rate(bytes, seconds);
     match result {
         Ok(()) => info!(%peer, bytes, seconds, rate, "left"),
+        // A further connection that was not needed any more when it stood.
+        Err(ConnectionError::Write(_)) if bytes == 0 => info!(%peer, bytes, seconds, rate, "left"),
         Err(error) => info!(%peer, bytes, seconds, rate, %error, "lost"),
     }
 }

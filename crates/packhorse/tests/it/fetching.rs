@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::sandbox::{Sandbox, json_lines, walk};
@@ -377,4 +378,30 @@ fn what_is_no_file_is_left_out_and_named() {
     );
     assert!(ended.stderr.contains("2 skipped"), "{}", ended.stderr);
     assert_eq!(walk(&sandbox.path("here")).len(), 1);
+}
+
+/// `ulimit -f` ends a process by a signal, unless that takes care of it.
+#[test]
+fn a_limit_on_the_size_of_files_fails_one_file() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("large", vec![7; 6 << 20]);
+    sandbox.serve_file("small", "hello");
+    let server = sandbox.serve(&[]);
+    let command = sandbox.command(&[]);
+    let get = command.get_program().to_owned();
+    let mut limited = Command::new("bash");
+    limited
+        .args(["-c", r#"ulimit -f 3000; exec "$0" get "$1""#])
+        .arg(get)
+        .arg(&server.address)
+        .envs(command.get_envs().filter_map(|(k, v)| Some((k, v?))))
+        .current_dir(sandbox.path("here"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let ended = sandbox.start(&mut limited).wait().code(1);
+    assert!(ended.stderr.contains("large"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("cannot hold `large`"), "{}", ended.stderr);
+    assert_eq!(sandbox.read("small"), b"hello");
+    assert!(!sandbox.path("here/large").exists());
 }

@@ -71,6 +71,12 @@ pub enum EntryError {
         /// The link.
         path: RelativePath,
     },
+    /// Too many links had to wait for what they may lead to. A further run finds that in place.
+    #[error("too many links wait for what they lead to; run this again to make `{path}`")]
+    TooManyLinks {
+        /// The link.
+        path: RelativePath,
+    },
     /// A link's target that no system holds: empty, or with a NUL.
     #[error("`{path}` is a link to nothing that has a name")]
     UnusableTarget {
@@ -181,6 +187,7 @@ impl EntryError {
             | Self::NotDirectory { .. }
             | Self::NotFile { .. }
             | Self::LinkLeaves { .. }
+            | Self::TooManyLinks { .. }
             | Self::UnusableTarget { .. }
             | Self::NoHardLink { .. }
             | Self::UnusableName { .. }
@@ -224,6 +231,7 @@ impl EntryError {
             | Self::NotDirectory { path }
             | Self::NotFile { path }
             | Self::LinkLeaves { path }
+            | Self::TooManyLinks { path }
             | Self::UnusableTarget { path }
             | Self::NoHardLink { path, .. }
             | Self::UnusableName { path, .. }

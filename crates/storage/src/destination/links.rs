@@ -236,7 +236,7 @@ impl PutOffLinks {
     fn add(&mut self, link: Link, checked: usize) -> Result<Placed, EntryError> {
         let bytes = link.parent.as_bytes().len() + link.name.as_bytes().len() + link.target.len();
         if self.bytes + bytes > PUT_OFF_BYTES_MAX {
-            return Err(link.leaves());
+            return Err(EntryError::TooManyLinks { path: link.path() });
         }
         self.bytes += bytes;
         self.links.push(PutOffLink {

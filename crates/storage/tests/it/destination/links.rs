@@ -419,3 +419,27 @@ proptest! {
         }
     }
 }
+
+/// What waits is bounded; a link that finds no room fails, and is not said to lead out.
+#[test]
+fn links_that_wait_are_bounded() {
+    let place = Place::new();
+    let destination = place.open(DestinationOptions::default());
+    let target = ["missing/..", &"/long".repeat(800)].concat();
+    let mut waiting = 0;
+    let error = loop {
+        let link = path(&format!("link {waiting}"));
+        match destination.make_link(&link, target.as_bytes(), TIME()) {
+            Ok(placed) => assert_eq!(placed, Placed::PutOff),
+            Err(error) => break error,
+        }
+        waiting += 1;
+    };
+    assert!(
+        matches!(error, EntryError::TooManyLinks { .. }),
+        "{error:?}"
+    );
+    assert!((4000..4400).contains(&waiting), "{waiting}");
+    let report = destination.finish();
+    assert_eq!(report.links.len(), waiting);
+}
