@@ -428,7 +428,7 @@ fn links_that_wait_are_bounded() {
     let target = ["missing/..", &"/long".repeat(800)].concat();
     let mut waiting = 0;
     let error = loop {
-        let link = path(&format!("link {waiting}"));
+        let link = path(format!("link {waiting}"));
         match destination.make_link(&link, target.as_bytes(), TIME()) {
             Ok(placed) => assert_eq!(placed, Placed::PutOff),
             Err(error) => break error,
