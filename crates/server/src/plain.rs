@@ -175,15 +175,13 @@ impl<'a, A: Accept> PlainClient<'a, A> {
             }
         };
         let before = self.sent_bytes;
+        // Whatever happens before all is sent, it is not to look like the file's end.
+        self.shared.accept.reset_on_drop(&self.stream, true);
         match content {
             Content::Whole(bytes) => self.send(&bytes).await?,
-            Content::Large(file, opened) => {
-                // Whatever happens now, it is not to look like the file's end.
-                self.shared.accept.reset_on_drop(&self.stream, true);
-                self.send_large(&path, &file, opened).await?;
-                self.shared.accept.reset_on_drop(&self.stream, false);
-            }
+            Content::Large(file, opened) => self.send_large(&path, &file, opened).await?,
         }
+        self.shared.accept.reset_on_drop(&self.stream, false);
         self.files += 1;
         let bytes = self.sent_bytes - before;
         let seconds = start.elapsed().as_secs_f64();

@@ -1,14 +1,17 @@
 //! Where scripted clients arrive.
 
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use packhorse_protocol::proof::ChannelBinding;
 use packhorse_transport::accept::{Accept, AcceptError, OpenError, Opened};
 use packhorse_transport::stream::Native;
-use tokio::io::{DuplexStream, duplex};
-use tokio::sync::{Mutex, mpsc};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio::sync::{Mutex, mpsc, watch};
 
 /// Accepts what a [`Road`] brings.
 pub(crate) struct Gate(Mutex<mpsc::UnboundedReceiver<Result<Arrival, AcceptError>>>);
@@ -22,9 +25,26 @@ pub(crate) struct Road {
 
 #[derive(Debug)]
 pub(crate) struct Arrival {
-    pipe: DuplexStream,
+    pipe: Pipe,
     binding: ChannelBinding,
     shake: Shake,
+}
+
+/// The server's end of a pipe, and who looks on.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    pipe: DuplexStream,
+    seen: watch::Sender<Seen>,
+}
+
+/// What a server does with its end of a pipe.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// How many bytes went with each write.
+    pub(crate) writes: Vec<usize>,
+    /// It is to be reset where it is dropped.
+    pub(crate) reset_on_drop: bool,
+    pub(crate) is_dropped: bool,
 }
 
 /// How a connection's first bytes go.
@@ -55,7 +75,19 @@ impl Road {
         pipe_bytes: usize,
         shake: Shake,
     ) -> (DuplexStream, ChannelBinding) {
+        let (near, binding, _) = self.connect_watched(pipe_bytes, shake);
+        (near, binding)
+    }
+
+    /// The same, with what the server does at its end.
+    pub(crate) fn connect_watched(
+        &self,
+        pipe_bytes: usize,
+        shake: Shake,
+    ) -> (DuplexStream, ChannelBinding, watch::Receiver<Seen>) {
         let (near, pipe) = duplex(pipe_bytes);
+        let (seen, watched) = watch::channel(Seen::default());
+        let pipe = Pipe { pipe, seen };
         let binding = ChannelBinding([self.next.fetch_add(1, Ordering::Relaxed); 32]);
         // A gate that is gone leaves the pipe closed.
         let _ = self.arrive.send(Ok(Arrival {
@@ -63,7 +95,7 @@ impl Road {
             binding,
             shake,
         }));
-        (near, binding)
+        (near, binding, watched)
     }
 
     /// Something goes wrong with accepting.
@@ -74,7 +106,7 @@ impl Road {
 
 impl Accept for Gate {
     type Raw = Arrival;
-    type Stream = DuplexStream;
+    type Stream = Pipe;
 
     async fn accept(&self) -> Result<(Arrival, SocketAddr), AcceptError> {
         match self.0.lock().await.recv().await {
@@ -83,7 +115,7 @@ impl Accept for Gate {
         }
     }
 
-    async fn open(&self, arrival: Arrival) -> Result<Opened<DuplexStream>, OpenError> {
+    async fn open(&self, arrival: Arrival) -> Result<Opened<Pipe>, OpenError> {
         let Arrival {
             pipe,
             binding,
@@ -103,5 +135,48 @@ impl Accept for Gate {
                 silence: Duration::ZERO,
             }),
         }
+    }
+
+    fn reset_on_drop(&self, stream: &Pipe, is_wanted: bool) {
+        stream
+            .seen
+            .send_modify(|seen| seen.reset_on_drop = is_wanted);
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        self.seen.send_modify(|seen| seen.is_dropped = true);
+    }
+}
+
+impl AsyncRead for Pipe {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().pipe).poll_read(cx, out)
+    }
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.pipe).poll_write(cx, bytes))?;
+        this.seen.send_modify(|seen| seen.writes.push(written));
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().pipe).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().pipe).poll_shutdown(cx)
     }
 }

@@ -11,5 +11,6 @@ mod gate;
 mod greeting;
 mod leaving;
 mod patience;
+mod plain;
 mod requests;
 mod served;
