@@ -8,8 +8,8 @@ use std::process::Command;
 /// Where the interpreter is that has what `tests/python/requirements.txt` asks for.
 const INTERPRETER: &str = "PACKHORSE_PYTHON";
 
-#[test]
-fn a_client_written_from_the_document_alone_agrees_with_the_server() {
+/// A command that runs `name` in `tests/python`; `None`, with a notice, where there is no Python.
+pub(crate) fn script(name: &str) -> Option<Command> {
     let Some(interpreter) = env::var_os(INTERPRETER).filter(|path| !path.is_empty()) else {
         assert!(
             env::var_os("CI").is_none_or(|value| value != "true"),
@@ -20,17 +20,25 @@ fn a_client_written_from_the_document_alone_agrees_with_the_server() {
         // Not by `eprintln!`: the runner would keep that to itself, since nothing fails.
         let _ = writeln!(
             io::stderr(),
-            "{line}\nSKIPPED: the client in Python; {reason}\n{line}"
+            "{line}\nSKIPPED: {name} in Python; {reason}\n{line}"
         );
+        return None;
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/python");
+    let mut command = Command::new(interpreter);
+    command.arg("-B").arg(script.join(name));
+    Some(command)
+}
+
+#[test]
+fn a_client_written_from_the_document_alone_agrees_with_the_server() {
+    let Some(mut command) = script("test_client.py") else {
         return;
     };
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/python/test_client.py");
-    let output = Command::new(&interpreter)
-        .arg("-B")
-        .arg(script)
+    let output = command
         .env("PACKHORSE_BINARY", env!("CARGO_BIN_EXE_packhorse"))
         .output()
-        .unwrap_or_else(|error| panic!("{INTERPRETER} is {interpreter:?}: {error}"));
+        .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
     // Printed by the runner if this fails.
     eprintln!("{}", String::from_utf8_lossy(&output.stderr));
     assert!(

@@ -156,7 +156,7 @@ impl Accept for KernelListener {
 
     async fn until_spoken(&self, raw: &mut TcpStream) {
         // An error shows again where the stream is read.
-        let _ = raw.readable().await;
+        let _ = raw.peek(&mut [0]).await;
     }
 
     async fn open(&self, raw: TcpStream) -> Result<Opened<Self::Stream>, OpenError> {
