@@ -272,7 +272,7 @@ impl Site {
 
     /// Places entries of one page, whose content lies in `content`.
     pub(crate) fn place(&self, entries: Vec<Entry>, content: &Content) {
-        let mut small = Vec::new();
+        let (mut small, mut others) = (Vec::new(), Vec::new());
         for Entry {
             directory,
             remote,
@@ -300,11 +300,12 @@ impl Site {
                     }
                     match content {
                         Some((range, hash)) if self.in_line => small.push((wanted, range, hash)),
-                        _ => self.consider(wanted),
+                        _ => others.push(wanted),
                     }
                 }
             }
         }
+        self.consider_all(others);
         self.place_small(small, content);
     }
 
@@ -384,13 +385,26 @@ impl Site {
         }
     }
 
-    /// Decides what becomes of a file that the tree names and whose content did not come with it.
-    fn consider(&self, wanted: Wanted) {
-        let presence = if self.in_line {
-            Ok(Presence::Absent)
-        } else {
-            self.destination.compare(&wanted.path, &wanted.info)
-        };
+    /// Decides what becomes of files that the tree names and whose content did not come with them.
+    fn consider_all(&self, files: Vec<Wanted>) {
+        if self.in_line {
+            let absent = |wanted| self.consider(wanted, Ok(Presence::Absent));
+            return files.into_iter().for_each(absent);
+        }
+        let is_one_run = |a: &Wanted, b: &Wanted| Arc::ptr_eq(&a.directory, &b.directory);
+        let compared = files.chunk_by(is_one_run).flat_map(|run| {
+            let entries = run.iter().map(|wanted| (&wanted.name, &wanted.info));
+            let directory = run[0].directory.path();
+            self.destination.compare_all(directory, entries)
+        });
+        let compared = compared.collect::<Vec<_>>();
+        for (wanted, presence) in files.into_iter().zip(compared) {
+            self.consider(wanted, presence);
+        }
+    }
+
+    /// Decides what becomes of a file, by what is here under its name.
+    fn consider(&self, wanted: Wanted, presence: Result<Presence, EntryError>) {
         // Size and time do not tell whether it is the content that was expected.
         let by_content = self.settings.checksum || self.settings.expect.is_some();
         match presence {

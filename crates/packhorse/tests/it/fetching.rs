@@ -401,7 +401,11 @@ fn a_limit_on_the_size_of_files_fails_one_file() {
         .stderr(Stdio::piped());
     let ended = sandbox.start(&mut limited).wait().code(1);
     assert!(ended.stderr.contains("large"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("cannot hold `large`"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("cannot hold `large`"),
+        "{}",
+        ended.stderr
+    );
     assert_eq!(sandbox.read("small"), b"hello");
     assert!(!sandbox.path("here/large").exists());
 }

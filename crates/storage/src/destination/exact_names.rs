@@ -3,6 +3,7 @@
 //! A file system may take other names for the same: `A` for `a`, one Unicode form for another, `a`
 //! for `a.`. Two entries of a transfer that meet there are reported, never merged.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,15 +54,32 @@ impl ExactNames {
         name: &Name,
         found: &Status,
     ) -> io::Result<bool> {
+        self.is_exact_among_many(directory, &Cell::new(false), name, found)
+    }
+
+    /// As [`is_exact`](Self::is_exact) for one of many names of a directory. `case_counts` begins
+    /// as false, and becomes true once the directory is seen to tell `A` from `a`: it does so for
+    /// all its names, and they need no look of their own.
+    pub(super) fn is_exact_among_many(
+        &self,
+        directory: &Directory,
+        case_counts: &Cell<bool>,
+        name: &Name,
+        found: &Status,
+    ) -> io::Result<bool> {
         if is_unmistakable(name) {
             return Ok(true);
         }
         if let Some(other_case) = in_other_case(name) {
-            match directory.status_of(&other_case) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-                Ok(other) if !other.is_same_object(found) => return Ok(true),
-                Ok(_) => {}
-                Err(error) => return Err(error),
+            if case_counts.get() {
+                return Ok(true);
+            }
+            case_counts.set(match directory.status_of(&other_case) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+                other => !other?.is_same_object(found),
+            });
+            if case_counts.get() {
+                return Ok(true);
             }
         }
         self.is_listed(directory, name)

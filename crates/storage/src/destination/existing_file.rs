@@ -1,11 +1,13 @@
 //! What is at the destination already, and how it compares with what a peer has.
 
+use std::cell::Cell;
 use std::io;
 
 use packhorse_protocol::content::{GroupIndex, group_length};
 use packhorse_protocol::entry::{FileInfo, Mode};
-use packhorse_protocol::path::RelativePath;
+use packhorse_protocol::path::{Name, RelativePath};
 
+use crate::directory::Directory;
 use crate::file::File;
 use crate::status::{Kind, NotRegular, Status};
 
@@ -37,18 +39,29 @@ impl Destination {
     /// # Errors
     /// `Collides` if what is here has another name that this file system takes for the same.
     pub fn compare(&self, path: &RelativePath, info: &FileInfo) -> Result<Presence, EntryError> {
-        let Some(status) = self.site.status(path)? else {
-            return Ok(Presence::Absent);
+        let Some((parent, name)) = path.split_last() else {
+            return Err(EntryError::NotFile { path: path.clone() });
         };
-        Ok(match status.kind {
-            Kind::File if (status.size, status.modified) == (info.size, info.modified) => {
-                Presence::Same {
-                    mode: Mode::from_bits(status.mode),
-                }
-            }
-            Kind::File => Presence::Different { size: status.size },
-            other => Presence::OtherKind(other),
-        })
+        let mut compared = self.compare_all(&parent, [(&name, info)]);
+        compared.pop().expect("there is an outcome for each entry")
+    }
+
+    /// Compares `entries` of one `directory`, of each of which a peer says something, with what is
+    /// here; returns for each, in order, what [`compare`](Self::compare) does.
+    pub fn compare_all<'a>(
+        &self,
+        directory: &RelativePath,
+        entries: impl IntoIterator<Item = (&'a Name, &'a FileInfo)>,
+    ) -> Vec<Result<Presence, EntryError>> {
+        let mut opened = None;
+        let case_counts = Cell::new(false);
+        let entries = entries.into_iter();
+        entries
+            .map(|(name, info)| {
+                let found = self.site.find(directory, &mut opened, &case_counts, name)?;
+                Ok(found.map_or(Presence::Absent, |found| Presence::of(&found, info)))
+            })
+            .collect()
     }
 
     /// Sets the permission bits of a file that is here.
@@ -131,28 +144,56 @@ impl Destination {
     }
 }
 
-impl Site {
-    /// The state of what is called exactly `path`; `None` if there is nothing.
-    fn status(&self, path: &RelativePath) -> Result<Option<Status>, EntryError> {
-        let Some((parent, name)) = path.split_last() else {
-            return Err(EntryError::NotFile { path: path.clone() });
-        };
-        let directory = match self.open_directory(&parent) {
-            Err(EntryError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                return Ok(None);
+impl Presence {
+    fn of(found: &Status, info: &FileInfo) -> Self {
+        match found.kind {
+            Kind::File if (found.size, found.modified) == (info.size, info.modified) => {
+                Self::Same {
+                    mode: Mode::from_bits(found.mode),
+                }
             }
-            other => other?,
+            Kind::File => Self::Different { size: found.size },
+            other => Self::OtherKind(other),
+        }
+    }
+}
+
+impl Site {
+    /// The state of what is called exactly `name` in the directory `parent`, which is opened unless
+    /// it is in `opened` already; `None` if there is nothing.
+    fn find(
+        &self,
+        parent: &RelativePath,
+        opened: &mut Option<Directory>,
+        case_counts: &Cell<bool>,
+        name: &Name,
+    ) -> Result<Option<Status>, EntryError> {
+        let directory = match opened {
+            Some(directory) => &*directory,
+            None => match self.open_directory(parent) {
+                Err(EntryError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    return Ok(None);
+                }
+                directory => opened.insert(directory?),
+            },
         };
         let spot = Spot {
-            directory: &directory,
-            parent: &parent,
-            name: &name,
+            directory,
+            parent,
+            name,
         };
-        match directory.status_of(&name) {
-            Ok(found) if self.is_exact(&spot, &found)? => Ok(Some(found)),
-            Ok(_) => Err(EntryError::Collides { path: path.clone() }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(EntryError::new("look at", path, error)),
+        let found = match directory.status_of(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            found => found.map_err(spot.error("look at"))?,
+        };
+        let is_exact = self
+            .exact_names
+            .is_exact_among_many(directory, case_counts, name, &found)
+            .map_err(spot.error("look at"))?;
+        if is_exact {
+            Ok(Some(found))
+        } else {
+            Err(EntryError::Collides { path: spot.path() })
         }
     }
 }
