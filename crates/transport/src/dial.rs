@@ -23,6 +23,20 @@ pub trait Dial: Send + Sync + 'static {
     fn dial(&self) -> impl Future<Output = Result<Dialled<Self::Stream>, DialError>> + Send;
 }
 
+/// A way to whoever listens at one place, without TLS: nothing is known of who that is.
+pub trait DialClear: Send + Sync + 'static {
+    /// What a dial gives.
+    type Stream: Stream;
+
+    /// Opens one more stream, bounded in time, and says which of the host's addresses answered.
+    ///
+    /// # Errors
+    /// `NotFound`, `Refused`, `TimedOut`, `Unreachable` or `Io`; nothing is left open.
+    fn dial_clear(
+        &self,
+    ) -> impl Future<Output = Result<(Self::Stream, SocketAddr), DialError>> + Send;
+}
+
 /// A stream to a server whose identity is proven.
 #[derive(Debug)]
 pub struct Dialled<S> {

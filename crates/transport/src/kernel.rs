@@ -4,5 +4,5 @@ mod dialer;
 mod happy_eyeballs;
 mod listener;
 
-pub use dialer::{DIAL_TIMEOUT, KernelDialer};
+pub use dialer::{ClearDialer, DIAL_TIMEOUT, KernelDialer};
 pub use listener::{BindError, KernelListener, ListenAt};

@@ -8,11 +8,11 @@ use std::time::Duration;
 use packhorse_protocol::address::HostPort;
 use packhorse_protocol::key::Pin;
 use rustix::io::Errno;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use super::happy_eyeballs::connect_first;
-use crate::dial::{Dial, DialError, Dialled, Stage};
+use crate::dial::{Dial, DialClear, DialError, Dialled, Stage};
 use crate::tls::{ClientStream, ClientTls};
 
 /// How long a dial takes at most, from the name to the proven identity, unless said otherwise.
@@ -21,9 +21,8 @@ pub const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
 /// The way to one server.
 #[derive(Debug, Clone)]
 pub struct KernelDialer {
-    place: HostPort,
+    tcp: ClearDialer,
     tls: ClientTls,
-    timeout: Duration,
 }
 
 impl KernelDialer {
@@ -31,9 +30,56 @@ impl KernelDialer {
     #[must_use]
     pub fn new(place: HostPort, expected: Option<Pin>) -> Self {
         Self {
-            place,
+            tcp: ClearDialer::new(place),
             tls: ClientTls::new(expected),
+        }
+    }
+
+    /// Gives up after `timeout` and not after [`DIAL_TIMEOUT`].
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        let tcp = self.tcp.with_timeout(timeout);
+        Self { tcp, ..self }
+    }
+
+    /// Where it dials.
+    #[must_use]
+    pub fn place(&self) -> &HostPort {
+        self.tcp.place()
+    }
+}
+
+impl Dial for KernelDialer {
+    type Stream = ClientStream<TcpStream>;
+
+    async fn dial(&self) -> Result<Dialled<Self::Stream>, DialError> {
+        let deadline = Instant::now() + self.tcp.timeout;
+        let (raw, peer) = self.tcp.dial_until(deadline).await?;
+        let shaking_hands = self.tls.handshake(raw, self.place());
+        let (native, pin) = self
+            .tcp
+            .until(deadline, Stage::Handshake, shaking_hands)
+            .await?;
+        Ok(Dialled { native, pin, peer })
+    }
+}
+
+/// The way to whoever listens at a place, without TLS.
+#[derive(Debug, Clone)]
+pub struct ClearDialer {
+    place: HostPort,
+    timeout: Duration,
+    from: Option<SocketAddr>,
+}
+
+impl ClearDialer {
+    /// To `place`.
+    #[must_use]
+    pub fn new(place: HostPort) -> Self {
+        Self {
+            place,
             timeout: DIAL_TIMEOUT,
+            from: None,
         }
     }
 
@@ -43,10 +89,23 @@ impl KernelDialer {
         Self { timeout, ..self }
     }
 
+    /// Dials from the address `from` of this machine; port 0 for any free one.
+    #[must_use]
+    pub fn with_source(self, from: SocketAddr) -> Self {
+        let from = Some(from);
+        Self { from, ..self }
+    }
+
     /// Where it dials.
     #[must_use]
     pub fn place(&self) -> &HostPort {
         &self.place
+    }
+
+    async fn dial_until(&self, deadline: Instant) -> Result<(TcpStream, SocketAddr), DialError> {
+        let addresses = self.until(deadline, Stage::Lookup, self.look_up()).await?;
+        let connecting = self.connect(addresses);
+        self.until(deadline, Stage::Connect, connecting).await
     }
 
     async fn look_up(&self) -> Result<Vec<SocketAddr>, DialError> {
@@ -68,7 +127,8 @@ impl KernelDialer {
         &self,
         addresses: Vec<SocketAddr>,
     ) -> Result<(TcpStream, SocketAddr), DialError> {
-        let (stream, peer) = connect_first(addresses, TcpStream::connect)
+        let from = self.from;
+        let (stream, peer) = connect_first(addresses, move |to| connect_from(from, to))
             .await
             .map_err(|failures| self.connect_error(failures))?;
         // Without it, the last part of every request would wait for an acknowledgement.
@@ -122,20 +182,26 @@ impl KernelDialer {
     }
 }
 
-impl Dial for KernelDialer {
-    type Stream = ClientStream<TcpStream>;
+impl DialClear for ClearDialer {
+    type Stream = TcpStream;
 
-    async fn dial(&self) -> Result<Dialled<Self::Stream>, DialError> {
-        let deadline = Instant::now() + self.timeout;
-        let addresses = self.until(deadline, Stage::Lookup, self.look_up()).await?;
-        let connecting = self.connect(addresses);
-        let (raw, peer) = self.until(deadline, Stage::Connect, connecting).await?;
-        let shaking_hands = self.tls.handshake(raw, &self.place);
-        let (native, pin) = self
-            .until(deadline, Stage::Handshake, shaking_hands)
-            .await?;
-        Ok(Dialled { native, pin, peer })
+    async fn dial_clear(&self) -> Result<(TcpStream, SocketAddr), DialError> {
+        self.dial_until(Instant::now() + self.timeout).await
     }
+}
+
+async fn connect_from(from: Option<SocketAddr>, to: SocketAddr) -> io::Result<TcpStream> {
+    let Some(from) = from else {
+        return TcpStream::connect(to).await;
+    };
+    let socket = match from {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // An earlier connection from the same port, to someone else, does no harm.
+    socket.set_reuseaddr(true)?;
+    socket.bind(from)?;
+    socket.connect(to).await
 }
 
 fn is_refusal(error: &io::Error) -> bool {
@@ -173,7 +239,7 @@ mod tests {
             (&[], "Unreachable"),
         ];
         let place = HostPort::parse("host:1", None).unwrap();
-        let dialer = KernelDialer::new(place, None);
+        let dialer = ClearDialer::new(place);
         for (failures, expected) in cases {
             let failures = failures.iter().map(|&errno| errno.into()).collect();
             let error = format!("{:?}", dialer.connect_error(failures));
