@@ -61,6 +61,7 @@ mod metadata;
 mod numbered_name;
 mod placement;
 mod small_files;
+mod streamed_file;
 
 pub use self::directories::EnterOutcome;
 pub use self::error::{DestinationError, EntryError};
@@ -69,6 +70,7 @@ pub use self::job::JobName;
 pub use self::large_file::LargeFile;
 pub use self::placement::Placed;
 pub use self::small_files::SmallFile;
+pub use self::streamed_file::StreamedFile;
 
 use self::exact_names::ExactNames;
 use self::job::JobFolder;

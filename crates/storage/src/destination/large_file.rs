@@ -83,7 +83,7 @@ impl Destination {
 
 impl Site {
     /// Finds out before the data is fetched whether the policy will refuse its name.
-    fn check_free(&self, parent: &RelativePath, name: &Name) -> Result<(), EntryError> {
+    pub(super) fn check_free(&self, parent: &RelativePath, name: &Name) -> Result<(), EntryError> {
         if self.options.existing == Existing::KeepBoth {
             return Ok(());
         }

@@ -52,10 +52,20 @@ pub(super) fn complete_file(
     }
     file.set_times(info.modified)
         .map_err(failed("set the time of"))?;
-    if options.durable || unfinished.folder().tells_late() {
-        file.sync().map_err(|error| sync_failed(&path(), error))?;
+    sync_file(options, unfinished, file, path)
+}
+
+/// Makes a complete file durable if that was asked for, or if only that shows that it was written.
+pub(super) fn sync_file(
+    options: &DestinationOptions,
+    unfinished: &Unfinished,
+    file: &File,
+    path: impl Fn() -> RelativePath,
+) -> Result<(), EntryError> {
+    match options.durable || unfinished.folder().tells_late() {
+        true => file.sync().map_err(|error| sync_failed(&path(), error)),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 pub(super) fn set_directory_xattrs(directory: &Directory, xattrs: &[Xattr]) -> io::Result<()> {

@@ -28,6 +28,7 @@ mod links;
 mod metadata;
 mod policies;
 mod small_files;
+mod streamed_files;
 
 const PARTIAL: &str = ".packhorse-partial";
 
