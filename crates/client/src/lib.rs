@@ -17,6 +17,7 @@ mod links;
 pub mod list;
 mod patience;
 mod place;
+pub mod plain;
 mod plan;
 mod receive;
 pub mod report;

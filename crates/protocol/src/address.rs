@@ -191,7 +191,8 @@ pub fn encode_path(path: &RelativePath) -> String {
     percent_encode(path.as_bytes(), ESCAPED).to_string()
 }
 
-fn decode_percent(text: &str) -> Result<Vec<u8>, AddressError> {
+/// Undoes percent-encoding, once.
+pub(crate) fn decode_percent(text: &str) -> Result<Vec<u8>, AddressError> {
     let bytes = text.as_bytes();
     let malformed = |at: usize| {
         !bytes

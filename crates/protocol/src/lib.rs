@@ -11,6 +11,7 @@ pub mod limits;
 pub mod message;
 pub mod path;
 pub mod plain;
+pub mod plain_address;
 pub mod proof;
 pub mod session;
 pub mod tree;

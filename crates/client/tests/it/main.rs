@@ -16,6 +16,7 @@ mod lies;
 mod mutation;
 mod names;
 mod options;
+mod plain;
 mod reading;
 mod refusals;
 mod rivals;
