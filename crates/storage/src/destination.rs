@@ -2,7 +2,8 @@
 //!
 //! What a peer sends lands in `.packhorse-partial/` in the destination first, in a folder that is
 //! locked for this job, and takes its final name by a rename once it is complete and verified. A
-//! process that is killed leaves whole files and a folder that its next run clears.
+//! process that is killed leaves whole files and that folder; its next run goes on with the large
+//! files that are half done, and clears the rest.
 //!
 //! ```
 //! use packhorse_protocol::entry::{FileInfo, Mode, Timestamp, Version};
@@ -39,6 +40,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use packhorse_protocol::entry::DirectoryInfo;
@@ -53,6 +55,7 @@ mod directories;
 mod error;
 mod exact_names;
 mod existing_file;
+mod half_done;
 mod job;
 mod large_file;
 mod link_target;
@@ -116,14 +119,18 @@ pub struct FinishReport {
     /// Whether the destination itself got its mode and time, if it was sealed, and is durable, if
     /// that was asked for.
     pub root: Result<(), EntryError>,
-    /// Why the job's folder is still there, if it is; the next run of the job clears it.
+    /// Half-done files that are kept for the next run of the job, and with them its folder.
+    pub kept: usize,
+    /// Why the job's folder is still there, if it is and nothing is kept; the next run of the job
+    /// clears it.
     pub left_behind: Option<io::Error>,
 }
 
 impl Destination {
     /// Opens the directory `path`, which is made with its parents if it is missing, for `job`.
     ///
-    /// What an earlier, killed run of the same job has left unfinished is removed.
+    /// What an earlier, killed run of the same job has left unfinished is removed, but for large
+    /// files that are half done: those wait to be begun again.
     ///
     /// # Errors
     /// `InUse` while another holds the job here; `ForeignPartial` if someone else's hands are in it.
@@ -154,6 +161,7 @@ impl Destination {
             claiming: Mutex::new(()),
             exact_names: ExactNames::default(),
             put_off: Mutex::default(),
+            owed: AtomicU64::new(0),
         };
         if let Some(folder) = JobFolder::claim_existing(top, path, job)? {
             let _ = site.folder.set(Arc::new(folder));
@@ -194,9 +202,10 @@ impl Destination {
         links.settle(&self.site)
     }
 
-    /// Ends the download: creates the links that were put off, removes the job's folder, and seals
-    /// the destination itself.
+    /// Ends the download: creates the links that were put off, removes the job's folder unless there
+    /// is something half done to be kept, and seals the destination itself.
     ///
+    /// What an earlier run has left half done, and nobody has begun again since, is removed.
     /// Everything else must be done; a [`LargeFile`] that still lives can only fail from here on.
     #[must_use]
     pub fn finish(&self) -> FinishReport {
@@ -206,13 +215,15 @@ impl Destination {
             put_off.is_over = true;
             put_off.root.take()
         };
-        let left_behind = match self.site.folder.get() {
-            Some(folder) => folder.remove().err(),
-            None => None,
+        let (kept, left_behind) = match self.site.folder.get().map(|folder| folder.remove()) {
+            Some(Ok(kept)) => (kept, None),
+            Some(Err(error)) => (0, Some(error)),
+            None => (0, None),
         };
         FinishReport {
             links,
             root: self.site.seal_root(root.as_ref()),
+            kept,
             left_behind,
         }
     }
@@ -230,6 +241,8 @@ struct Site {
     claiming: Mutex<()>,
     exact_names: ExactNames,
     put_off: Mutex<PutOff>,
+    /// What the large files under way will still take of the disk, in bytes.
+    owed: AtomicU64,
 }
 
 /// What can only be done once everything else is.

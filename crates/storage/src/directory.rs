@@ -404,15 +404,17 @@ impl Directory {
         self.handle.sync()
     }
 
-    /// How many bytes this process may still write to the file system that holds the directory.
+    /// How many bytes this process may still write to the file system that holds the directory;
+    /// `None` where that does not say how large it is.
     ///
     /// # Errors
     /// The system's own.
-    pub fn free_bytes(&self) -> io::Result<u64> {
+    pub fn free_bytes(&self) -> io::Result<Option<u64>> {
         let space = self
             .handle
             .call(Operation::Space, |it| rustix::fs::fstatvfs(it))?;
-        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+        let free = space.f_bavail.saturating_mul(space.f_frsize);
+        Ok((space.f_blocks > 0).then_some(free))
     }
 
     /// The names of the directory's own extended attributes.

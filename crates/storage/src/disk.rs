@@ -110,6 +110,13 @@ pub enum Operation<'a> {
         /// Up to which size in bytes.
         length: u64,
     },
+    /// Makes a hole in a file.
+    Punch {
+        /// Where, in bytes.
+        offset: u64,
+        /// How long, in bytes.
+        length: u64,
+    },
     /// Asks how much space is left.
     Space,
     /// Makes a directory.
@@ -203,6 +210,7 @@ impl Operation<'_> {
             Self::Seek { .. } => "seek",
             Self::SetLength { .. } => "set length",
             Self::Allocate { .. } => "allocate",
+            Self::Punch { .. } => "punch",
             Self::Space => "space",
             Self::CreateDirectory => "create directory",
             Self::MakeSymlink { .. } => "make symlink",

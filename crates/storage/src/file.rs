@@ -14,6 +14,9 @@ use packhorse_protocol::entry::{self, Timestamp};
 use crate::disk::{Operation, Place};
 use crate::status::{Kind, NotRegular, Status};
 
+/// Zeros written at once where no hole can be made.
+const ZEROS_BYTES: usize = 16 << 10;
+
 /// An open regular file; closed when dropped.
 #[derive(Debug)]
 pub struct File {
@@ -96,6 +99,45 @@ impl File {
         self.handle.call(Operation::SetLength { length }, |file| {
             rustix::fs::ftruncate(file, length)
         })
+    }
+
+    /// Makes `range` zeros: a hole where the file system can.
+    ///
+    /// # Errors
+    /// The system's own; some of it may have been cleared.
+    pub fn clear(&self, range: Range<u64>) -> io::Result<()> {
+        let mut at = range.start;
+        while at < range.end
+            && let Some(data) = self.next_data(at)?
+            && data.start < range.end
+        {
+            let end = data.end.min(range.end);
+            self.clear_data(data.start, end - data.start)?;
+            at = end;
+        }
+        Ok(())
+    }
+
+    fn clear_data(&self, offset: u64, length: u64) -> io::Result<()> {
+        let punched = self
+            .handle
+            .call(Operation::Punch { offset, length }, |file| {
+                let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                rustix::fs::fallocate(file, flags, offset, length)
+            });
+        match punched {
+            Err(error) if lacks_holes(&error) => {}
+            other => return other,
+        }
+        let zeros = [0; ZEROS_BYTES];
+        let mut written = 0;
+        while written < length {
+            let bytes = (length - written).min(ZEROS_BYTES as u64);
+            let bytes = usize::try_from(bytes).map_or(&zeros[..], |bytes| &zeros[..bytes]);
+            self.write_all_at(offset + written, bytes)?;
+            written += bytes.len() as u64;
+        }
+        Ok(())
     }
 
     /// Reserves space for the first `length` bytes, without a change to the file's size.
@@ -218,6 +260,14 @@ impl File {
     pub fn remove_xattr(&self, name: &[u8]) -> io::Result<()> {
         self.handle.remove_xattr(name)
     }
+}
+
+/// Whether the file system cannot make holes, or not there.
+fn lacks_holes(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL)
+    )
 }
 
 /// What an open file and an open directory have in common.

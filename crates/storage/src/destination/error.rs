@@ -127,6 +127,16 @@ pub enum EntryError {
         /// The entry.
         path: RelativePath,
     },
+    /// There would not be enough room for it, so nothing of it was fetched.
+    #[error("the disk has no room for `{path}`: {needed} bytes are needed, {free} are free")]
+    NoRoom {
+        /// The entry.
+        path: RelativePath,
+        /// What of it is still to be written, in bytes.
+        needed: u64,
+        /// What is free, and not already promised to other files of this download, in bytes.
+        free: u64,
+    },
     /// No room.
     #[error("the disk is full: cannot write `{path}`")]
     DiskFull {
@@ -177,7 +187,8 @@ impl EntryError {
     #[must_use]
     pub fn is_local_io(&self) -> bool {
         match self {
-            Self::DiskFull { .. }
+            Self::NoRoom { .. }
+            | Self::DiskFull { .. }
             | Self::QuotaUsedUp { .. }
             | Self::SyncFailed { .. }
             | Self::Io { .. } => true,
@@ -239,6 +250,7 @@ impl EntryError {
             | Self::WrongLength { path, .. }
             | Self::ChangedHere { path }
             | Self::OtherFileSystem { path }
+            | Self::NoRoom { path, .. }
             | Self::DiskFull { path, .. }
             | Self::QuotaUsedUp { path, .. }
             | Self::SyncFailed { path, .. }

@@ -1,15 +1,17 @@
 //! The folder in which one job keeps what is not finished yet, and the lock on it.
 //!
 //! In the destination lies `.packhorse-partial/`, in that one folder for each job, and in that a
-//! file `lock` and the unfinished files `0`, `1`, and so on.
+//! file `lock`, the unfinished files `0`, `1`, and so on, which are of no use to a later run, and
+//! the half-done files `part-…`, which are.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use packhorse_protocol::entry::Mode;
 use packhorse_protocol::path::{Name, PARTIAL_DIRECTORY};
@@ -17,8 +19,10 @@ use rustix::io::Errno;
 
 use crate::directory::{Directory, Part};
 use crate::file::File;
+use crate::status::Kind;
 
 use super::DestinationError;
+use super::half_done::is_half_done;
 
 /// Hexadecimal digits of a job's hash in the name of its folder.
 const FOLDER_NAME_DIGITS: usize = 32;
@@ -72,7 +76,17 @@ pub(super) struct JobFolder {
     claimed: Box<Claimed>,
     tells_late: bool,
     next_number: AtomicU64,
+    half_done: Mutex<BTreeMap<Name, HalfDoneState>>,
     removed: AtomicBool,
+}
+
+/// What is known of a half-done file that this run has touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HalfDoneState {
+    /// It is being written.
+    Open,
+    /// It is for a later run.
+    Kept,
 }
 
 #[derive(Debug)]
@@ -149,9 +163,12 @@ impl JobFolder {
             claimed,
             tells_late,
             next_number: AtomicU64::new(0),
+            half_done: Mutex::default(),
             removed: AtomicBool::new(false),
         };
-        folder.clear().map_err(cannot_claim(path))?;
+        folder
+            .clear(is_half_done, InTheWay::Leave)
+            .map_err(cannot_claim(path))?;
         Ok(folder)
     }
 
@@ -181,11 +198,25 @@ impl JobFolder {
         Ok(link)
     }
 
-    /// Removes everything in the folder, and the folder, also if unfinished files are still open.
-    pub(super) fn remove(&self) -> io::Result<()> {
+    /// Takes the half-done file `name` in hand, be it there or not; `None` if someone has it.
+    pub(super) fn adopt(self: &Arc<Self>, name: Name) -> Option<Unfinished> {
+        let before = self.half_done().insert(name.clone(), HalfDoneState::Open);
+        (before != Some(HalfDoneState::Open)).then(|| Unfinished {
+            folder: Arc::clone(self),
+            name,
+            ending: AtomicEnding::default(),
+        })
+    }
+
+    /// Removes everything in the folder but what is kept for a later run, and the folder if that is
+    /// nothing; also if unfinished files are still open. Returns how many files are kept.
+    pub(super) fn remove(&self) -> io::Result<usize> {
         self.removed.store(true, Ordering::Relaxed);
-        self.clear()?;
-        self.remove_if_empty()
+        let half_done = self.half_done().clone();
+        let is_kept = |name: &Name| half_done.get(name) == Some(&HalfDoneState::Kept);
+        self.clear(is_kept, InTheWay::Fail)?;
+        self.remove_if_empty()?;
+        Ok(half_done.keys().filter(|name| is_kept(name)).count())
     }
 
     fn create<T>(
@@ -198,12 +229,12 @@ impl JobFolder {
             match create(&self.claimed.folder, &name) {
                 Ok(created) => {
                     let folder = Arc::clone(self);
-                    let placed = false;
+                    let ending = AtomicEnding::default();
                     return Ok((
                         Unfinished {
                             folder,
                             name,
-                            placed,
+                            ending,
                         },
                         created,
                     ));
@@ -222,19 +253,30 @@ impl JobFolder {
         }
     }
 
-    /// Removes what is unfinished.
-    fn clear(&self) -> io::Result<()> {
+    /// Removes what is unfinished and not to be `kept`.
+    fn clear(&self, kept: impl Fn(&Name) -> bool, in_the_way: InTheWay) -> io::Result<()> {
         let folder = &self.claimed.folder;
-        for (name, _) in folder.names()?.iter() {
-            if name.as_bytes() == LOCK {
+        for (name, kind) in folder.names()?.iter() {
+            if name.as_bytes() == LOCK || kept(&name) {
                 continue;
             }
-            match folder.remove_file(&name) {
+            let removed = match kind {
+                Kind::Directory => folder.remove_directory(&name),
+                _ => folder.remove_file(&name),
+            };
+            match removed {
+                Err(error) if is_in_use(&error) && in_the_way == InTheWay::Leave => {}
                 Err(error) if !is_missing(&error) => return Err(error),
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    fn half_done(&self) -> MutexGuard<'_, BTreeMap<Name, HalfDoneState>> {
+        self.half_done
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes the folder if only the lock is left in it, and the directory that holds all such
@@ -271,12 +313,41 @@ impl Drop for JobFolder {
     }
 }
 
-/// Something in a job's folder that has no final name yet; removed when dropped.
+/// Something in a job's folder that has no final name yet; removed when dropped, unless it is to be
+/// kept.
 #[derive(Debug)]
 pub(super) struct Unfinished {
     folder: Arc<JobFolder>,
     name: Name,
-    placed: bool,
+    ending: AtomicEnding,
+}
+
+/// An [`Ending`] that many may set at once.
+#[derive(Debug, Default)]
+struct AtomicEnding(AtomicU8);
+
+/// What becomes of something unfinished when it is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// It goes.
+    Remove,
+    /// A later run may go on with it.
+    Keep,
+    /// It is not there any more, or not ours.
+    Nothing,
+}
+
+impl AtomicEnding {
+    fn set(&self, ending: Ending) {
+        self.0.store(ending as u8, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Ending {
+        [Ending::Remove, Ending::Keep, Ending::Nothing]
+            .into_iter()
+            .find(|ending| *ending as u8 == self.0.load(Ordering::Relaxed))
+            .unwrap_or(Ending::Remove)
+    }
 }
 
 impl Unfinished {
@@ -295,19 +366,43 @@ impl Unfinished {
         &self.name
     }
 
-    /// It has been moved to its final name.
-    pub(super) fn placed(mut self) {
-        self.placed = true;
+    /// It is not there any more under this name, or was never ours: it is neither removed nor kept.
+    pub(super) fn leave(&self) {
+        self.ending.set(Ending::Nothing);
+    }
+
+    /// Whether a later run, or a later attempt of this one, may go on with it; then it must be a
+    /// half-done file.
+    pub(super) fn keep_if(&self, keep: bool) {
+        self.ending.set(match keep && is_half_done(&self.name) {
+            true => Ending::Keep,
+            false => Ending::Remove,
+        });
     }
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        if !self.placed {
+        let ending = self.ending.get();
+        if ending == Ending::Remove {
             // What stays is cleared by the next run of the job.
             let _ = self.directory().remove_file(&self.name);
         }
+        if is_half_done(&self.name) {
+            let mut half_done = self.folder.half_done();
+            match ending {
+                Ending::Keep => half_done.insert(self.name.clone(), HalfDoneState::Kept),
+                Ending::Remove | Ending::Nothing => half_done.remove(&self.name),
+            };
+        }
     }
+}
+
+/// What becomes of a directory with something in it, where only files of ours should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InTheWay {
+    Leave,
+    Fail,
 }
 
 /// What becomes of a folder that is not there.

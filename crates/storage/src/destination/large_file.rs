@@ -2,16 +2,18 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use packhorse_protocol::content::{GroupHash, GroupIndex, group_length};
-use packhorse_protocol::entry::{FileInfo, Mode};
-use packhorse_protocol::limits::FILE_BYTES_MAX;
+use packhorse_protocol::content::{GroupHash, GroupIndex, GroupRange, group_length};
+use packhorse_protocol::entry::FileInfo;
+use packhorse_protocol::limits::{FILE_BYTES_MAX, GROUP_BYTES};
 use packhorse_protocol::path::{Name, RelativePath};
 use rustix::io::Errno;
 
 use crate::file::File;
 
 use super::existing_file::read_group;
+use super::half_done::{HalfDone, groups_with_data};
 use super::job::Unfinished;
 use super::metadata::complete_file;
 use super::placement::Placed;
@@ -22,9 +24,13 @@ const HOLE_BYTES: usize = 4096;
 
 static ZEROS: [u8; HOLE_BYTES] = [0; HOLE_BYTES];
 
-const OWNER_FILE: u32 = 0o600;
+/// The unit in which a file's space is counted.
+const BLOCK_BYTES: u64 = 512;
 
-/// A file that is not complete and has no name yet. Dropped, it is gone.
+/// A file that is not complete and has no name yet.
+///
+/// Dropped, what was written of it is kept for whoever begins it next, in this run of the job or
+/// the next one.
 #[derive(Debug)]
 pub struct LargeFile {
     site: Arc<Site>,
@@ -34,14 +40,18 @@ pub struct LargeFile {
     name: Name,
     path: RelativePath,
     info: FileInfo,
+    found: Vec<GroupRange>,
+    /// What it will still take of the disk, in bytes.
+    owed: Debt,
 }
 
 impl Destination {
-    /// Begins the file `path`, which is one hole of the announced size at first: a lie about the
-    /// size costs nothing.
+    /// Begins the file `path`, or goes on with what an earlier run has of it; all else is one hole
+    /// at first, so that a lie about the size costs nothing.
     ///
     /// # Errors
-    /// `TooLarge`; `Exists` or `Collides` already if the name is taken and the policy is to refuse.
+    /// `TooLarge`, `NoRoom`; `Exists` or `Collides` already if the name is taken and the policy is
+    /// to refuse.
     pub fn begin_large(
         &self,
         path: &RelativePath,
@@ -58,17 +68,28 @@ impl Destination {
         if info.size > FILE_BYTES_MAX {
             return Err(too_large());
         }
-        let (unfinished, file) = self
+        let HalfDone {
+            unfinished,
+            file,
+            is_found,
+        } = self
             .site
             .folder_for(path)?
-            .create_file(Mode::from_bits(OWNER_FILE))
+            .open_half_done(path)
             .map_err(|error| EntryError::new("write", path, error))?;
+        unfinished.keep_if(is_found);
         if let Err(error) = file.set_length(info.size) {
             return Err(match Errno::from_io_error(&error) {
                 Some(Errno::FBIG | Errno::INVAL) => too_large(),
                 _ => EntryError::new("write", path, error),
             });
         }
+        let read_error = |error| EntryError::new("read", path, error);
+        let found = match is_found {
+            true => groups_with_data(&file, info.size).map_err(read_error)?,
+            false => Vec::new(),
+        };
+        let owed = self.site.check_room(&unfinished, &file, path, info)?;
         Ok(LargeFile {
             site: Arc::clone(&self.site),
             unfinished,
@@ -77,6 +98,8 @@ impl Destination {
             name,
             path: path.clone(),
             info: info.clone(),
+            found,
+            owed,
         })
     }
 }
@@ -99,9 +122,98 @@ impl Site {
             Err(error) => Err(spot.error("look at")(error)),
         }
     }
+
+    /// Finds out before the data is fetched whether there is room for it beside what is owed to
+    /// others. How much a sparse file takes, nobody knows before.
+    fn check_room(
+        self: &Arc<Self>,
+        unfinished: &Unfinished,
+        file: &File,
+        path: &RelativePath,
+        info: &FileInfo,
+    ) -> Result<Debt, EntryError> {
+        let failed = |error| EntryError::new("write", path, error);
+        let needed = match info.sparse {
+            true => 0,
+            false => {
+                let blocks = file.status().map_err(failed)?.blocks;
+                info.size.saturating_sub(blocks.saturating_mul(BLOCK_BYTES))
+            }
+        };
+        let debt = Debt::new(self, needed);
+        let free = unfinished.directory().free_bytes().map_err(failed)?;
+        match free {
+            Some(free) if self.owed.load(Ordering::Relaxed) > free => Err(EntryError::NoRoom {
+                path: path.clone(),
+                needed,
+                free: free.saturating_sub(self.owed.load(Ordering::Relaxed) - needed),
+            }),
+            _ => Ok(debt),
+        }
+    }
+}
+
+/// What one file will still take of the disk, in bytes.
+#[derive(Debug)]
+struct Debt {
+    site: Arc<Site>,
+    bytes: AtomicU64,
+}
+
+impl Debt {
+    fn new(site: &Arc<Site>, bytes: u64) -> Self {
+        site.owed.fetch_add(bytes, Ordering::Relaxed);
+        Self {
+            site: Arc::clone(site),
+            bytes: AtomicU64::new(bytes),
+        }
+    }
+
+    /// So much was written, perhaps again.
+    fn pay(&self, bytes: u64) {
+        let before = self
+            .bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                Some(left.saturating_sub(bytes))
+            });
+        let (Ok(before) | Err(before)) = before;
+        self.site
+            .owed
+            .fetch_sub(before.min(bytes), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Debt {
+    fn drop(&mut self) {
+        let left = *self.bytes.get_mut();
+        self.site.owed.fetch_sub(left, Ordering::Relaxed);
+    }
 }
 
 impl LargeFile {
+    /// The groups in which an earlier run has written something, in runs. Whether it is what belongs
+    /// there nobody knows: they are to be hashed, and compared with the server's.
+    #[must_use]
+    pub fn found(&self) -> &[GroupRange] {
+        &self.found
+    }
+
+    /// Forgets what was written in `range`: it is zeros.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn clear(&self, range: GroupRange) -> Result<(), EntryError> {
+        let offset = |group: u64| group.saturating_mul(GROUP_BYTES as u64).min(self.info.size);
+        self.file
+            .clear(offset(range.start())..offset(range.end()))
+            .map_err(|error| EntryError::new("write", &self.path, error))
+    }
+
+    /// Ends it, and lets nobody go on with it.
+    pub fn discard(self) {
+        self.unfinished.keep_if(false);
+    }
+
     /// Writes the verified `bytes` of `group`. Each group may be written more than once.
     ///
     /// # Errors
@@ -114,7 +226,10 @@ impl LargeFile {
             });
         }
         self.write_at(group.offset(), bytes)
-            .map_err(|error| EntryError::new("write", &self.path, error))
+            .map_err(|error| EntryError::new("write", &self.path, error))?;
+        self.unfinished.keep_if(true);
+        self.owed.pay(bytes.len() as u64);
+        Ok(())
     }
 
     /// Copies `group` from a file that is here, by way of `buffer`. Returns the hash of what was
@@ -151,7 +266,8 @@ impl LargeFile {
     ///
     /// # Errors
     /// `SyncFailed`, after which all of it must be fetched again; `Exists`, `Collides`; otherwise
-    /// the system's own. The file is gone then.
+    /// the system's own. The file is gone then, but where the disk may do better later, and can be
+    /// asked what it has: then it is as if it had been dropped.
     pub fn finish(self) -> Result<Placed, EntryError> {
         let Self {
             site,
@@ -161,16 +277,25 @@ impl LargeFile {
             name,
             path,
             info,
+            found: _,
+            owed: _,
         } = self;
-        complete_file(&site.options, &unfinished, &file, || path.clone(), &info)?;
+        let keep_if = |keep| unfinished.keep_if(keep);
+        // A disk that did not confirm the data may show it all the same, until the power goes.
+        complete_file(&site.options, &unfinished, &file, || path.clone(), &info)
+            .inspect_err(|_| keep_if(false))?;
+        let directory = site
+            .open_directory(&parent)
+            .inspect_err(|error| keep_if(error.is_local_io()))?;
         drop(file);
-        let directory = site.open_directory(&parent)?;
         let spot = Spot {
             directory: &directory,
             parent: &parent,
             name: &name,
         };
-        let placed = site.place(unfinished, &spot)?;
+        let placed = site
+            .place(&unfinished, &spot)
+            .inspect_err(|error| keep_if(error.is_local_io()))?;
         site.sync_placed(placed, &spot)
     }
 

@@ -115,7 +115,7 @@ impl Destination {
                 path: existing.clone(),
             });
         }
-        let placed = self.site.place(unfinished, &spot)?;
+        let placed = self.site.place(&unfinished, &spot)?;
         self.site.sync_placed(placed, &spot)
     }
 }
@@ -181,7 +181,7 @@ impl Site {
             .directory()
             .set_times_of(unfinished.name(), link.modified)
             .map_err(spot.error("set the time of"))?;
-        let placed = self.place(unfinished, &spot)?;
+        let placed = self.place(&unfinished, &spot)?;
         self.sync_placed(placed, &spot)
     }
 

@@ -34,7 +34,7 @@ impl Site {
     /// Moves `unfinished` to `spot` as the policy says, without [`sync_placed`](Self::sync_placed).
     pub(super) fn place(
         &self,
-        unfinished: Unfinished,
+        unfinished: &Unfinished,
         spot: &Spot<'_>,
     ) -> Result<Placed, EntryError> {
         for _ in 0..ATTEMPTS_MAX {
@@ -45,7 +45,7 @@ impl Site {
             );
             match moved {
                 Ok(()) => {
-                    unfinished.placed();
+                    unfinished.leave();
                     return Ok(Placed::New);
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -107,7 +107,7 @@ impl Site {
 
     fn place_where_taken(
         &self,
-        unfinished: Unfinished,
+        unfinished: &Unfinished,
         spot: &Spot<'_>,
         found: &Status,
     ) -> Result<Placed, EntryError> {
@@ -121,7 +121,7 @@ impl Site {
                 .rename_replace(unfinished.name(), spot.directory, spot.name);
         match replaced {
             Ok(()) => {
-                unfinished.placed();
+                unfinished.leave();
                 Ok(Placed::Replaced)
             }
             Err(error) if Errno::from_io_error(&error) == Some(Errno::ISDIR) => {
@@ -144,7 +144,7 @@ pub(super) fn take_away(placed: &Placed, spot: &Spot<'_>) {
 }
 
 fn place_beside(
-    unfinished: Unfinished,
+    unfinished: &Unfinished,
     spot: &Spot<'_>,
     found: &Status,
 ) -> Result<Placed, EntryError> {
@@ -156,7 +156,7 @@ fn place_beside(
                 .rename_no_replace(unfinished.name(), spot.directory, &name);
         match moved {
             Ok(()) => {
-                unfinished.placed();
+                unfinished.leave();
                 return Ok(Placed::Beside(name));
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

@@ -65,7 +65,7 @@ impl Site {
             name: file.name,
         };
         let unfinished = self.write_unfinished(&spot, file)?;
-        self.place(unfinished, &spot)
+        self.place(&unfinished, &spot)
     }
 
     fn write_unfinished(

@@ -21,6 +21,7 @@ use crate::trees::{name, path};
 mod child;
 mod faults;
 mod folding;
+mod half_done;
 mod job;
 mod kill;
 mod large_files;
