@@ -217,7 +217,8 @@ impl<'a, S: Stream> Driver<'a, S> {
             }
             (Answer::Hole(range, version), Some(Task::Read(Reader::Content(file), rest, _))) => {
                 *rest = rest.split_at(range.count()).1;
-                site.handle_hole(file, range, version);
+                let (site, file) = (Arc::clone(site), Arc::clone(file));
+                self.start_counted_job(None, move || site.handle_hole(&file, range, version));
             }
             (
                 Answer::Hole(range, version),

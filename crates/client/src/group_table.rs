@@ -79,6 +79,20 @@ impl GroupTable {
         range.count()
     }
 
+    /// Takes over what `other` knows of groups with content that are missing here.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (&number, chunk) in &other.chunks {
+            for slot in (0..chunk.present.len()).filter(|&slot| chunk.present[slot]) {
+                let group = GroupIndex::new(number * CHUNK_GROUPS + slot as u64);
+                if let Some(group) = group
+                    && self.get(group) == GroupState::Missing
+                {
+                    self.set_data(group, GroupHash::from(chunk.hashes[slot]));
+                }
+            }
+        }
+    }
+
     /// The groups of `range` in runs: each with whether it is a run of holes.
     pub(crate) fn runs(&self, range: GroupRange) -> Vec<(GroupRange, bool)> {
         let mut runs = Vec::new();
@@ -102,6 +116,17 @@ impl GroupTable {
     /// Whether there are any holes.
     pub(crate) fn has_holes(&self) -> bool {
         !self.holes.is_empty()
+    }
+}
+
+/// Adds `group`, which lies behind all of `runs`, to them.
+pub(crate) fn add_to_runs(runs: &mut Vec<GroupRange>, group: GroupIndex) {
+    let end = group.get() + 1;
+    match runs.last_mut() {
+        Some(run) if run.end() == group.get() => {
+            *run = GroupRange::new(run.start(), end).unwrap_or(*run);
+        }
+        _ => runs.extend(GroupRange::new(group.get(), end)),
     }
 }
 
@@ -143,6 +168,20 @@ mod tests {
         ];
         assert_eq!(table.runs(range(5, 45)), runs);
         assert_eq!(table.runs(range(31, 33)), [(range(31, 33), false)]);
+    }
+
+    #[test]
+    fn tables_are_merged() {
+        let hash = |byte| GroupHash::from([byte; 32]);
+        let (mut new, mut old) = (GroupTable::default(), GroupTable::default());
+        new.set_data(group(1), hash(1));
+        old.set_data(group(1), hash(9));
+        old.set_data(group(700), hash(2));
+        old.set_holes(GroupRange::new(5, 9).unwrap());
+        new.merge(&old);
+        assert_eq!(new.get(group(1)), GroupState::Data(hash(1)));
+        assert_eq!(new.get(group(700)), GroupState::Data(hash(2)));
+        assert_eq!(new.get(group(5)), GroupState::Missing);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A file that comes in groups, over one connection or several.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use packhorse_protocol::content::{
     ContentHash, GroupHash, GroupIndex, GroupRange, group_count, group_length, merge_groups,
@@ -22,6 +22,7 @@ pub(crate) struct LargeDownload {
     /// What is fetched.
     pub(crate) wanted: Wanted,
     target: RwLock<Option<LargeFile>>,
+    found: Vec<GroupRange>,
     groups: Mutex<GroupTable>,
     /// Groups that are not in place, and reads that have not ended.
     missing: AtomicU64,
@@ -63,6 +64,7 @@ impl LargeDownload {
         Self {
             missing: AtomicU64::new(group_count(wanted.info.size)),
             wanted,
+            found: target.found().to_vec(),
             target: RwLock::new(Some(target)),
             groups: Mutex::default(),
             unchecked: AtomicU64::new(0),
@@ -77,6 +79,11 @@ impl LargeDownload {
     /// All its groups.
     pub(crate) fn range(&self) -> GroupRange {
         GroupRange::whole(self.wanted.info.size)
+    }
+
+    /// The groups of which an earlier run, or an earlier attempt, has written something, in runs.
+    pub(crate) fn found(&self) -> &[GroupRange] {
+        &self.found
     }
 
     /// Whether `version` is the one that is being fetched.
@@ -200,11 +207,39 @@ impl LargeDownload {
         self.groups().has_holes()
     }
 
-    /// Nothing more is to be done for this file. True for whoever says so first.
+    /// Nothing more is to be done for this file; what was written is kept for another attempt, or
+    /// for another run. True for whoever says so first.
     pub(crate) fn give_up(&self) -> bool {
         let first = !self.given_up.swap(true, Ordering::AcqRel);
         drop(self.take_target());
         first
+    }
+
+    /// As [`give_up`](Self::give_up), but nothing is kept.
+    pub(crate) fn discard(&self) -> bool {
+        let first = !self.given_up.swap(true, Ordering::AcqRel);
+        if let Some(target) = self.take_target() {
+            target.discard();
+        }
+        first
+    }
+
+    /// Whether `group` was in place in an earlier attempt, and so was counted.
+    pub(crate) fn was_counted(&self, group: GroupIndex) -> bool {
+        let before = self.wanted.counted.as_ref();
+        before.is_some_and(|before| before.get(group) != GroupState::Missing)
+    }
+
+    /// What another attempt at this file, which was given up, begins with.
+    pub(crate) fn next_attempt(&self) -> Wanted {
+        let mut table = std::mem::take(&mut *self.groups());
+        if let Some(before) = &self.wanted.counted {
+            table.merge(before);
+        }
+        Wanted {
+            counted: Some(Arc::new(table)),
+            ..self.wanted.clone()
+        }
     }
 
     /// Whether it was given up.

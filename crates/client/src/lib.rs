@@ -12,6 +12,7 @@ pub mod download;
 mod drive;
 mod dry_run;
 mod group_table;
+mod half_done;
 mod large;
 mod links;
 pub mod list;

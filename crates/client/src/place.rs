@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use packhorse_protocol::content::ContentHash;
@@ -294,6 +295,7 @@ impl Site {
                         path,
                         attempt: 0,
                         compare: false,
+                        counted: None,
                     };
                     if self.is_further_name(&wanted) {
                         continue;
@@ -642,11 +644,16 @@ impl Site {
         self.leave_tree();
         self.links.release();
         self.seal();
+        if self.totals.failed.load(Ordering::Relaxed) == 0 {
+            self.destination.forget_half_done();
+        }
         let FinishReport {
             links: _,
             root,
+            kept,
             left_behind,
         } = self.destination.finish();
+        Totals::add(&self.totals.half_done, kept as u64);
         if let Err(error) = root {
             self.fail(&RelativePath::ROOT, &error.into());
         }

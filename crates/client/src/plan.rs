@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::compare::Comparison;
 use crate::directory::DirectoryNode;
+use crate::group_table::GroupTable;
 use crate::large::{LargeDownload, Progress};
 
 /// Small files that wait, beyond which no more of the tree is asked for.
@@ -52,6 +53,8 @@ pub(crate) struct Wanted {
     pub(crate) attempt: u32,
     /// Compare it, group by group, with the file that is there.
     pub(crate) compare: bool,
+    /// The groups that earlier attempts have had in place, and counted.
+    pub(crate) counted: Option<Arc<GroupTable>>,
 }
 
 /// What a connection asks for.
@@ -83,6 +86,8 @@ pub(crate) struct ReadStart {
 pub(crate) enum Reader {
     /// Their content, for a file that is being written.
     Content(Arc<LargeDownload>),
+    /// Their hashes, for a file of which an earlier run has written these groups.
+    Found(Arc<LargeDownload>),
     /// Their hashes, for a file that is written and may have changed unseen.
     Recheck(Arc<LargeDownload>),
     /// Whether they are holes still, for such a file.
@@ -96,14 +101,17 @@ impl Reader {
     pub(crate) fn what(&self) -> ReadWhat {
         match self {
             Self::Content(_) | Self::RecheckHoles(_) => ReadWhat::Content,
-            Self::Recheck(_) | Self::Compare(_) => ReadWhat::Hashes,
+            Self::Found(_) | Self::Recheck(_) | Self::Compare(_) => ReadWhat::Hashes,
         }
     }
 
     /// The file that is asked for.
     pub(crate) fn wanted(&self) -> &Wanted {
         match self {
-            Self::Content(file) | Self::Recheck(file) | Self::RecheckHoles(file) => &file.wanted,
+            Self::Content(file)
+            | Self::Found(file)
+            | Self::Recheck(file)
+            | Self::RecheckHoles(file) => &file.wanted,
             Self::Compare(comparison) => &comparison.wanted,
         }
     }
@@ -111,7 +119,7 @@ impl Reader {
     /// Asks for the groups of `range`.
     fn begin_read(&self, range: GroupRange) -> ReadStart {
         let was_settled = match self {
-            Self::Content(file) => file.begin_read(),
+            Self::Content(file) | Self::Found(file) => file.begin_read(),
             Self::Compare(comparison) => comparison.begin_read(),
             Self::Recheck(_) | Self::RecheckHoles(_) => true,
         };
@@ -121,9 +129,10 @@ impl Reader {
     /// Whether nothing more is to be done for the file.
     pub(crate) fn is_given_up(&self) -> bool {
         match self {
-            Self::Content(file) | Self::Recheck(file) | Self::RecheckHoles(file) => {
-                file.is_given_up()
-            }
+            Self::Content(file)
+            | Self::Found(file)
+            | Self::Recheck(file)
+            | Self::RecheckHoles(file) => file.is_given_up(),
             Self::Compare(comparison) => comparison.is_given_up(),
         }
     }
@@ -409,7 +418,7 @@ impl State {
             false => start.range.split_at(arrived).0,
         };
         match &reader {
-            Reader::Content(file) => {
+            Reader::Content(file) | Reader::Found(file) => {
                 if file.handle_lost_read(doubtful) == Progress::Whole {
                     self.confirms.push_back(Arc::clone(file));
                 }

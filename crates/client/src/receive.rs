@@ -10,6 +10,7 @@ use packhorse_protocol::session::Group;
 use packhorse_storage::destination::{EntryError, Existing, ExistingFile, LargeFile};
 
 use crate::compare::Comparison;
+use crate::group_table::add_to_runs;
 use crate::large::{LargeDownload, Progress, Verdict};
 use crate::place::Site;
 use crate::plan::{Reader, Wanted};
@@ -27,8 +28,7 @@ impl Site {
         }
         if let Some(target) = self.begin_target(&wanted) {
             let file = Arc::new(LargeDownload::new(wanted, target));
-            let range = file.range();
-            self.plan.want_groups(Reader::Content(file), range);
+            self.ask_for(&file, file.range());
         }
     }
 
@@ -80,6 +80,7 @@ impl Site {
         }
         if !file.is_intact(group.index, group.bytes(), group.hash()) {
             Totals::add(&self.totals.damaged, 1);
+            Totals::add(&self.totals.again.damaged, group.bytes().len() as u64);
             if file.handle_damaged() {
                 return self.plan.want_group_again(file, group.index);
             }
@@ -89,25 +90,39 @@ impl Site {
             None => {}
             Some(Err(error)) => self.give_up(file, &error.into()),
             Some(Ok(())) => {
-                Totals::add(&self.totals.bytes_fetched, group.bytes().len() as u64);
+                let bytes = group.bytes().len() as u64;
+                Totals::add(&self.totals.bytes_fetched, bytes);
+                if file.was_counted(group.index) {
+                    Totals::add(&self.totals.again.changed, bytes);
+                }
                 let progress = file.handle_group(group.index, group.hash());
                 self.handle_progress(file, progress);
             }
         }
     }
 
-    /// Groups are holes; the file that is written was one from the beginning.
+    /// Groups are holes; the file that is written was one from the beginning, but for what an
+    /// earlier run has written.
     pub(crate) fn handle_hole(
         &self,
         file: &Arc<LargeDownload>,
         range: GroupRange,
         version: Version,
     ) {
+        if file.is_given_up() {
+            return;
+        }
         if !file.is_version(version) {
             return self.begin_anew(file);
         }
-        let progress = file.handle_hole(range);
-        self.handle_progress(file, progress);
+        match file.with_target(|target| target.clear_found(range)) {
+            None => {}
+            Some(Err(error)) => self.give_up(file, &error.into()),
+            Some(Ok(())) => {
+                let progress = file.handle_hole(range);
+                self.handle_progress(file, progress);
+            }
+        }
     }
 
     /// Groups of a file that is checked once more are holes still.
@@ -128,6 +143,7 @@ impl Site {
     pub(crate) fn handle_hashes(&self, reader: &Reader, range: GroupRange, hashes: &[GroupHash]) {
         match reader {
             Reader::Content(_) | Reader::RecheckHoles(_) => {}
+            Reader::Found(file) => self.handle_found(file, range, hashes),
             Reader::Compare(comparison) => match comparison.handle_hashes(range, hashes) {
                 Ok(true) => self.handle_compared(comparison),
                 Ok(false) => {}
@@ -154,7 +170,7 @@ impl Site {
     /// A `Read` was answered to its end.
     pub(crate) fn handle_read(&self, reader: &Reader, done: &Done) {
         match reader {
-            Reader::Content(file) => {
+            Reader::Content(file) | Reader::Found(file) => {
                 let progress = file.end_read(done.settled);
                 self.handle_progress(file, progress);
             }
@@ -169,12 +185,13 @@ impl Site {
     /// A `Read` was refused.
     pub(crate) fn handle_read_refused(&self, reader: &Reader, refusal: Refusal) {
         match reader {
-            Reader::Content(file) | Reader::Recheck(file) | Reader::RecheckHoles(file) => {
-                match refusal {
-                    Refusal::Changed => self.begin_anew(file),
-                    refusal => self.give_up(file, &Failure::Refused(refusal)),
-                }
-            }
+            Reader::Content(file)
+            | Reader::Found(file)
+            | Reader::Recheck(file)
+            | Reader::RecheckHoles(file) => match refusal {
+                Refusal::Changed => self.begin_anew(file),
+                refusal => self.give_up(file, &Failure::Refused(refusal)),
+            },
             Reader::Compare(comparison) => {
                 if comparison.give_up() {
                     self.plan.handle_large_ended();
@@ -213,18 +230,19 @@ impl Site {
         if let Some(hash) = hash
             && !self.is_expected(&file.wanted.path, hash)
         {
-            file.give_up();
+            file.discard();
             return self.plan.handle_large_ended();
         }
         let Some(target) = file.take_target() else {
             return;
         };
-        match target.finish() {
-            Ok(placed) => self.handle_fetched(&file.wanted, &placed, hash),
-            Err(error) => self.fail(&file.wanted.path, &error.into()),
-        }
+        let finished = target.finish();
         file.give_up();
         self.plan.handle_large_ended();
+        match finished {
+            Ok(placed) => self.handle_fetched(&file.wanted, &placed, hash),
+            Err(error) => self.handle_not_placed(file.wanted.clone(), error),
+        }
     }
 
     /// All groups of a file were compared with the one that is there.
@@ -274,12 +292,7 @@ impl Site {
                 Totals::add(&self.totals.bytes_kept, buffer.len() as u64);
                 continue;
             }
-            match differing.last_mut() {
-                Some(run) if run.end() == group.get() => {
-                    *run = GroupRange::new(run.start(), group.get() + 1).unwrap_or(*run);
-                }
-                _ => differing.extend(GroupRange::new(group.get(), group.get() + 1)),
-            }
+            add_to_runs(&mut differing, group);
         }
         let behind = file.range().split_at(compared.count()).1;
         differing.extend((!behind.is_empty()).then_some(behind));
@@ -287,27 +300,31 @@ impl Site {
             self.plan.want_confirmation(&file);
         }
         for run in differing {
-            self.plan
-                .want_groups(Reader::Content(Arc::clone(&file)), run);
+            self.ask_for(&file, run);
         }
     }
 
-    fn handle_progress(&self, file: &Arc<LargeDownload>, progress: Progress) {
+    pub(crate) fn handle_progress(&self, file: &Arc<LargeDownload>, progress: Progress) {
         if progress == Progress::Whole {
             self.plan.want_confirmation(file);
         }
     }
 
-    /// A file is no longer the version that was being fetched.
+    /// A file is no longer the version that was being fetched. What has arrived of it is compared
+    /// with the next one.
     fn begin_anew(&self, file: &LargeDownload) {
         if file.give_up() {
             self.plan.handle_large_ended();
-            self.handle_refused(file.wanted.clone(), Refusal::Changed);
+            self.handle_refused(file.next_attempt(), Refusal::Changed);
         }
     }
 
     fn give_up(&self, file: &LargeDownload, failure: &Failure) {
-        if file.give_up() {
+        let is_first = match failure.leaves_a_use() {
+            true => file.give_up(),
+            false => file.discard(),
+        };
+        if is_first {
             self.fail(&file.wanted.path, failure);
             self.plan.handle_large_ended();
         }

@@ -116,6 +116,23 @@ impl Failure {
     pub fn is_local_io(&self) -> bool {
         matches!(self, Self::Destination(error) if error.is_local_io())
     }
+
+    /// Whether what has arrived of the file may be of use to a later run.
+    pub(crate) fn leaves_a_use(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => matches!(
+                refusal,
+                Refusal::Changed | Refusal::Unreadable | Refusal::Busy | Refusal::PermissionDenied
+            ),
+            Self::Destination(error) => error.is_local_io() && !error.needs_fetching_again(),
+            Self::Damaged => true,
+            Self::Exists
+            | Self::NoDirectory
+            | Self::NoOtherName
+            | Self::NoContent
+            | Self::Unexpected { .. } => false,
+        }
+    }
 }
 
 /// What was done so far; read while it is being done.
@@ -135,6 +152,12 @@ pub struct Totals {
     pub files_kept: AtomicU64,
     /// Bytes that were there already, in files or in groups.
     pub bytes_kept: AtomicU64,
+    /// Those of them that an interrupted run has left in files that were half done.
+    pub bytes_resumed: AtomicU64,
+    /// Bytes that were fetched though they had been fetched before.
+    pub again: FetchedAgain,
+    /// Half-done files that are kept for the next run.
+    pub half_done: AtomicU64,
     /// Links made or there already.
     pub links: AtomicU64,
     /// Directories.
@@ -151,6 +174,20 @@ pub struct Totals {
     pub integrity_failed: AtomicBool,
     /// At least one failure was one of this machine's disk.
     pub local_io_failed: AtomicBool,
+}
+
+/// Bytes that were fetched though they had been fetched before, and why.
+#[derive(Debug, Default)]
+pub struct FetchedAgain {
+    /// They did not match their hash when they came.
+    pub damaged: AtomicU64,
+    /// What an interrupted run has left of them does not match the server's hash: it was being
+    /// written, or was damaged since, or the file has changed on the server.
+    pub differing: AtomicU64,
+    /// The file changed on the server while it was fetched.
+    pub changed: AtomicU64,
+    /// The disk did not confirm that it has them.
+    pub unconfirmed: AtomicU64,
 }
 
 impl Totals {

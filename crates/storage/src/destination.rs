@@ -202,6 +202,13 @@ impl Destination {
         links.settle(&self.site)
     }
 
+    /// Lets [`finish`](Self::finish) keep nothing that is half done: all that was wanted is there.
+    pub fn forget_half_done(&self) {
+        if let Some(folder) = self.site.folder.get() {
+            folder.forget_kept();
+        }
+    }
+
     /// Ends the download: creates the links that were put off, removes the job's folder unless there
     /// is something half done to be kept, and seals the destination itself.
     ///

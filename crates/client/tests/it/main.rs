@@ -19,6 +19,7 @@ mod options;
 mod plain;
 mod reading;
 mod refusals;
+mod resume;
 mod rivals;
 mod scene;
 mod scripted_server;

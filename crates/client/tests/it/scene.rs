@@ -26,6 +26,8 @@ use tempfile::TempDir;
 use crate::scripted_server::{Log, Script, ScriptedDial, ScriptedServer};
 use crate::tree::{Node, ServedTree};
 
+pub(crate) const PARTIAL: &str = ".packhorse-partial";
+
 /// More than any test needs, also on a busy machine: in real time, whatever the test's own clock
 /// says.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -162,8 +164,8 @@ impl Scene {
             outcome.log.violations, [""; 0],
             "the client broke the protocol"
         );
-        if outcome.error.is_none() {
-            let left = self.at(".packhorse-partial");
+        if outcome.error.is_none() && outcome.exit.is_empty() {
+            let left = self.at(PARTIAL);
             assert!(!left.exists(), "something unfinished was left: {outcome:?}");
         }
         outcome
@@ -228,9 +230,13 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// All of it as text, to be compared with what is expected.
+    /// All of it as text, to be compared with what is expected; without what is kept for a later
+    /// run, where not all went well.
     pub(crate) fn summary(&self) -> String {
         let mut lines = self.tree.clone();
+        if !self.exit.is_empty() || self.error.is_some() {
+            lines.retain(|line| !line.starts_with(PARTIAL));
+        }
         lines.push("--".to_owned());
         let told = self.events.iter();
         lines.extend(told.filter(|line| !line.starts_with("fetched ")).cloned());

@@ -208,6 +208,12 @@ impl JobFolder {
         })
     }
 
+    /// Keeps nothing of what was to be kept so far.
+    pub(super) fn forget_kept(&self) {
+        self.half_done()
+            .retain(|_, state| *state != HalfDoneState::Kept);
+    }
+
     /// Removes everything in the folder but what is kept for a later run, and the folder if that is
     /// nothing; also if unfinished files are still open. Returns how many files are kept.
     pub(super) fn remove(&self) -> io::Result<usize> {

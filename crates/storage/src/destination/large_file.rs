@@ -198,11 +198,15 @@ impl LargeFile {
         &self.found
     }
 
-    /// Forgets what was written in `range`: it is zeros.
+    /// Forgets what was [found](Self::found) in the groups of `range`: they are zeros
+    /// then.
     ///
     /// # Errors
     /// The system's own.
-    pub fn clear(&self, range: GroupRange) -> Result<(), EntryError> {
+    pub fn clear_found(&self, range: GroupRange) -> Result<(), EntryError> {
+        if self.found.is_empty() {
+            return Ok(());
+        }
         let offset = |group: u64| group.saturating_mul(GROUP_BYTES as u64).min(self.info.size);
         self.file
             .clear(offset(range.start())..offset(range.end()))
