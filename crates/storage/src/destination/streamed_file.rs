@@ -97,7 +97,7 @@ impl StreamedFile {
             parent: &parent,
             name: &name,
         };
-        let placed = site.place(unfinished, &spot)?;
+        let placed = site.place(&unfinished, &spot)?;
         site.sync_placed(placed, &spot)
     }
 }
