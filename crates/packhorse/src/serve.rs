@@ -19,7 +19,7 @@ use packhorse_storage::source::Source;
 use packhorse_storage::workers::DiskWorkers;
 use packhorse_transport::identity::Identity;
 use packhorse_transport::kernel::{BindError, KernelListener, ListenAt};
-use packhorse_transport::tls::ServerTls;
+use packhorse_transport::tls::{ServerTls, WebCertificate};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::lookup_host;
 use tokio::runtime::Runtime;
@@ -98,6 +98,8 @@ async fn serve(
             rate_limit: settings.rate_limit.map(Rate::bytes_per_second),
             once: settings.once,
             plain: settings.plain,
+            clear_http: settings.http,
+            pin: identity.pin(),
             leave_idle_time: LEAVE_IDLE_TIME,
         },
     );
@@ -131,6 +133,10 @@ fn announce(settings: &ServeSettings, key: &Key, local: &[SocketAddr], congestio
     if settings.plain {
         announce_plain(places.first());
     }
+    if settings.http {
+        warn!("HTTP without TLS: whoever is on the way can read the key and what is sent");
+    }
+    let urls = web_urls(places.first(), key.token.as_ref(), settings.http);
     let addresses: Vec<_> = places
         .into_iter()
         .map(|place| Address {
@@ -141,8 +147,8 @@ fn announce(settings: &ServeSettings, key: &Key, local: &[SocketAddr], congestio
         })
         .collect();
     // The server serves also where nobody reads its address: who has the key file knows it.
-    for address in &addresses {
-        let _ = print(address.reveal());
+    for line in addresses.iter().map(Address::reveal).chain(urls) {
+        let _ = print(line);
     }
     if settings.qr
         && let Some(first) = addresses.first()
@@ -150,6 +156,15 @@ fn announce(settings: &ServeSettings, key: &Key, local: &[SocketAddr], congestio
     {
         let _ = print(draw(&code));
     }
+}
+
+/// What to open in a browser.
+fn web_urls(place: Option<&HostPort>, token: Option<&Token>, clear_http: bool) -> Vec<String> {
+    let query = token.map_or_else(String::new, |token| format!("?key={}", token.reveal()));
+    let schemes = ["https"].into_iter().chain(clear_http.then_some("http"));
+    schemes
+        .filter_map(|scheme| Some(format!("{scheme}://{}/{query}", place?)))
+        .collect()
 }
 
 /// Warns of the plain mode, and says how it is used.
@@ -218,7 +233,7 @@ async fn bind(
             ListenAt::Addresses(addresses)
         }
     };
-    let mut tls = ServerTls::new(identity, None);
+    let mut tls = ServerTls::new(identity, load_web_certificate(settings)?);
     if settings.plain {
         tls = tls.with_plain_mode();
     }
@@ -264,6 +279,22 @@ fn load_identity(settings: &ServeSettings) -> Result<Identity, CommandError> {
     Identity::from_pem(&pem).or_exit(Exit::Usage, || {
         format!("cannot use the identity in {}", path.display())
     })
+}
+
+fn load_web_certificate(settings: &ServeSettings) -> Result<Option<WebCertificate>, CommandError> {
+    let Some((chain, key)) = &settings.web_certificate else {
+        return Ok(None);
+    };
+    let read = |path: &Path| {
+        let shown = Escaped(path.as_os_str().as_encoded_bytes());
+        std::fs::read(path).or_exit(Exit::Usage, || format!("cannot read {shown}"))
+    };
+    WebCertificate::from_pem(&read(chain)?, &read(key)?)
+        .map(Some)
+        .or_exit(Exit::Usage, || {
+            let chain = Escaped(chain.as_os_str().as_encoded_bytes());
+            format!("cannot show the certificate in {chain}")
+        })
 }
 
 fn load_token(access: &AccessSettings) -> Result<Option<Token>, CommandError> {

@@ -98,6 +98,11 @@ impl Place {
         Arc::clone(&self.sent_away).notified_owned()
     }
 
+    /// Whether the client has proven who it is.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.proven
+    }
+
     /// The client has proven who it is. False if there are as many as may be, or if the connection
     /// was just sent away.
     pub(crate) fn prove(&mut self) -> bool {

@@ -18,6 +18,7 @@ use tracing::{debug, info};
 
 use crate::answer::Answerer;
 use crate::clients::Place;
+use crate::http::{self, HttpClient};
 use crate::plain::PlainClient;
 use crate::queue::RequestQueue;
 use crate::serve::{ServerSettings, Shared, Stage};
@@ -60,6 +61,8 @@ enum Admitted<S> {
     Native(AdmittedNative<S>),
     /// For files, by name. It has been silent for that long since what it sent last.
     Plain(S, Duration),
+    /// By HTTP, once a request shows a key.
+    Http(HttpClient<S>),
 }
 
 /// An admitted client's two halves.
@@ -105,6 +108,7 @@ pub(crate) async fn serve<A: Accept>(
             let result = client.run().await;
             (client.sent_bytes(), result)
         }
+        Admitted::Http(client) => return http::serve(&shared, client, peer, place).await,
     };
     let seconds = start.elapsed().as_secs_f64();
     let rate = rate(bytes, seconds);
@@ -152,7 +156,16 @@ async fn admit<A: Accept>(
                 Ok(Admitted::Plain(stream, silence))
             }
         }
-        Opened::Http { .. } | Opened::Clear { .. } => Err(ConnectionError::NotServed),
+        Opened::Http {
+            stream,
+            version,
+            secure,
+        } => Ok(Admitted::Http(HttpClient {
+            stream,
+            version,
+            secure,
+        })),
+        Opened::Clear { .. } => Err(ConnectionError::NotServed),
     }
 }
 

@@ -8,6 +8,7 @@ mod answer;
 mod clients;
 mod connection;
 mod groups;
+mod http;
 pub mod limits;
 mod pages;
 mod plain;

@@ -4,12 +4,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use packhorse_protocol::key::Token;
+use packhorse_protocol::key::{Pin, Token};
 use packhorse_protocol::message::Completion;
 use packhorse_storage::source::Source;
 use packhorse_storage::workers::DiskWorkers;
 use packhorse_transport::accept::{Accept, AcceptError};
 use packhorse_transport::throttle::Throttle;
+use packhorse_web::Web;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -17,6 +18,7 @@ use tracing::{error, warn};
 
 use crate::clients::Clients;
 use crate::connection::{self, ConnectionError};
+use crate::http::web_settings;
 use crate::limits::Limits;
 
 /// How long to wait for a descriptor to be given back.
@@ -35,6 +37,10 @@ pub struct ServerSettings {
     pub once: bool,
     /// Also serve clear text that is not HTTP, to anyone: the plain mode.
     pub plain: bool,
+    /// Also answer HTTP without TLS; without this, such a client only learns where to go.
+    pub clear_http: bool,
+    /// The identity that clients are shown, for the native address on web pages.
+    pub pin: Pin,
     /// While the server leaves: how long a client without a request may stay.
     pub leave_idle_time: Duration,
 }
@@ -65,6 +71,7 @@ pub(crate) struct Shared<A> {
     pub(crate) accept: A,
     pub(crate) source: Arc<dyn Source>,
     pub(crate) workers: Arc<DiskWorkers>,
+    pub(crate) web: Web,
     pub(crate) settings: ServerSettings,
     pub(crate) clients: Arc<Clients>,
     /// In MiB.
@@ -105,11 +112,17 @@ impl<A: Accept> Server<A> {
             ahead_bytes,
             ..
         } = settings.limits;
+        let web = Web::new(
+            Arc::clone(&source),
+            Arc::clone(&workers),
+            web_settings(&settings),
+        );
         Self {
             shared: Arc::new(Shared {
                 accept,
                 source,
                 workers,
+                web,
                 clients: Arc::new(Clients::new(clients_max, unproven_max)),
                 ahead: Arc::new(Semaphore::new(ahead_bytes >> 20)),
                 throttle: settings.rate_limit.map(Throttle::new),

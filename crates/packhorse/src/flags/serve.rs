@@ -64,6 +64,18 @@ pub(crate) struct ServeFlags {
     #[arg(hide_possible_values = true)]
     pub(crate) log_format: LogFormat,
 
+    /// Show this certificate (PEM, its chain behind it) to browsers instead of this server's own
+    #[arg(long, value_name = "FILE", requires = "cert_key")]
+    pub(crate) cert: Option<PathBuf>,
+
+    /// The private key of --cert (PEM, not encrypted)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) cert_key: Option<PathBuf>,
+
+    /// Also answer browsers and `curl` without TLS, on the same port
+    #[arg(long)]
+    pub(crate) http: bool,
+
     /// Also send any file to anyone who sends its name in clear text, as `nc` does; see the README
     #[arg(long)]
     pub(crate) plain: bool,

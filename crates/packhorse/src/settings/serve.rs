@@ -37,6 +37,10 @@ pub(crate) struct ServeSettings {
     pub(crate) grace: Duration,
     /// How the log is written.
     pub(crate) log_format: LogFormat,
+    /// The files of a certificate for browsers, and of its key.
+    pub(crate) web_certificate: Option<(PathBuf, PathBuf)>,
+    /// Answer HTTP without TLS too.
+    pub(crate) http: bool,
     /// Serve clear text that is not HTTP, to anyone.
     pub(crate) plain: bool,
     /// Print a QR code.
@@ -67,6 +71,9 @@ impl ServeSettings {
             congestion,
             grace,
             log_format,
+            cert,
+            cert_key,
+            http,
             plain,
             qr,
             max_clients,
@@ -101,6 +108,8 @@ impl ServeSettings {
             congestion,
             grace: grace.duration(),
             log_format,
+            web_certificate: cert.zip(cert_key),
+            http,
             plain,
             qr,
         }

@@ -19,3 +19,4 @@ mod shell;
 mod streams;
 mod terminal;
 mod trust;
+mod web;

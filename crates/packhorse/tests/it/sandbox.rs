@@ -51,6 +51,8 @@ pub(crate) struct Server<'a> {
     pub(crate) running: Running<'a>,
     /// The first line of its standard output.
     pub(crate) address: String,
+    /// The line for browsers.
+    pub(crate) web_url: String,
 }
 
 impl Sandbox {
@@ -161,17 +163,27 @@ impl Sandbox {
             stderr,
             stderr_reader,
         };
-        let mut address = String::new();
-        stdout.read_line(&mut address).unwrap();
-        if address.is_empty() {
-            panic!("the server did not start: {}", running.wait().stderr);
+        let mut lines: Vec<String> = Vec::new();
+        while !lines
+            .last()
+            .is_some_and(|line| line.starts_with("https://"))
+        {
+            let mut line = String::new();
+            if stdout.read_line(&mut line).unwrap() == 0 {
+                panic!("the server did not start: {}", running.wait().stderr);
+            }
+            lines.push(line);
         }
+        let address = lines[0].trim_end().to_owned();
+        let web_url = lines[lines.len() - 1].trim_end().to_owned();
+        let mut rest = lines[1..].concat().into_bytes();
         running.stdout = Some(thread::spawn(move || {
-            let mut rest = Vec::new();
             stdout.read_to_end(&mut rest).unwrap();
             rest
         }));
-        let address = address.trim_end().to_owned();
+        if let Some((_, token)) = web_url.split_once("?key=") {
+            self.secrets.lock().unwrap().push(token.to_owned());
+        }
         if let Some((key, _)) = address
             .strip_prefix("ph://")
             .and_then(|rest| rest.split_once('@'))
@@ -179,7 +191,11 @@ impl Sandbox {
         {
             self.secrets.lock().unwrap().push(key.to_owned());
         }
-        Server { running, address }
+        Server {
+            running,
+            address,
+            web_url,
+        }
     }
 }
 
@@ -245,10 +261,12 @@ impl Running<'_> {
                 !stderr.contains(secret),
                 "a key is on standard error: {stderr}"
             );
-            assert!(
-                !stderr.contains(&secret[OPEN_KEY_CHARACTERS..]),
-                "a token is on standard error: {stderr}"
-            );
+            if let Some(token) = secret.get(OPEN_KEY_CHARACTERS..) {
+                assert!(
+                    !stderr.contains(token),
+                    "a token is on standard error: {stderr}"
+                );
+            }
         }
         assert!(
             !stderr.contains('\x1b'),
@@ -333,6 +351,11 @@ impl Server<'_> {
     pub(crate) fn key(&self) -> &str {
         let (before, _) = self.address.rsplit_once('@').unwrap();
         before.strip_prefix("ph://").unwrap()
+    }
+
+    /// The token, as browsers and `curl` send it.
+    pub(crate) fn token(&self) -> &str {
+        self.web_url.split_once("?key=").unwrap().1
     }
 
     /// The port.

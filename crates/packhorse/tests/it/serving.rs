@@ -20,8 +20,9 @@ fn the_address_is_the_first_line_and_works_at_once() {
     assert!(server.address.contains("@127.0.0.1:"), "{}", server.address);
     assert!(server.address.ends_with('/'), "{}", server.address);
     assert_eq!(sandbox.run(&["ls", &server.address]).code(0).text(), "a\n");
+    let expected = format!("{}\n", server.web_url);
     let ended = server.stop().code(0);
-    assert_eq!(ended.stdout, b"");
+    assert_eq!(ended.text(), expected, "nothing follows the second line");
     assert!(ended.stderr.contains("serving"), "{}", ended.stderr);
     assert!(ended.stderr.contains("peer=127.0.0.1:"), "{}", ended.stderr);
 }
@@ -35,9 +36,11 @@ fn without_a_place_all_addresses_are_named_loopback_last() {
     sandbox.run(&["ls", &first]).code(0);
     let key = server.key().to_owned();
     let ended = server.stop().code(0);
-    let all: Vec<_> = std::iter::once(first.as_str())
+    let mut all: Vec<_> = std::iter::once(first.as_str())
         .chain(ended.text().lines())
         .collect();
+    let web_url = all.pop().unwrap();
+    assert!(web_url.starts_with("https://"), "{web_url}");
     let is_address = |line: &&str| line.starts_with("ph://") && line.contains(&key);
     assert!(all.iter().all(is_address), "{all:?}");
     assert!(all.last().unwrap().contains("@127.0.0.1:"), "{all:?}");

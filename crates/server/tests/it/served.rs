@@ -140,6 +140,8 @@ impl Setup {
             rate_limit: self.rate_limit,
             once: self.once,
             plain: self.plain,
+            clear_http: false,
+            pin: [0; 16].into(),
             leave_idle_time: self.leave_idle_time,
         };
         let server = Server::new(gate, Arc::new(source), workers, settings);

@@ -1,0 +1,185 @@
+//! Browsers, `curl` and everything else that speaks HTTP, at the server's one port.
+
+use std::env;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use crate::sandbox::{Sandbox, Server};
+
+/// Against a hang; nothing here needs it.
+const READ_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// An answer without TLS: its head and its body.
+struct Answer {
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn status(&self) -> u16 {
+        self.head[9..12].parse().unwrap()
+    }
+
+    fn field(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (found, value) = line.split_once(':')?;
+            found.eq_ignore_ascii_case(name).then_some(value.trim())
+        })
+    }
+}
+
+/// Sends `bytes` as they are, and reads to the end.
+fn exchange(server: &Server<'_>, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    stream.set_read_timeout(Some(READ_TIME_MAX)).unwrap();
+    stream.write_all(bytes).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    answer
+}
+
+/// Asks for `path` without TLS, with further header lines.
+fn get(server: &Server<'_>, path: &str, lines: &[&str]) -> Answer {
+    let mut request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+    for line in lines {
+        request.push_str(line);
+        request.push_str("\r\n");
+    }
+    request.push_str("\r\n");
+    let answer = exchange(server, request.as_bytes());
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    let end = end.unwrap_or_else(|| panic!("{}", answer.escape_ascii()));
+    Answer {
+        head: String::from_utf8(answer[..end].to_vec()).unwrap(),
+        body: answer[end + 4..].to_vec(),
+    }
+}
+
+/// Runs curl; `None`, with a notice, where there is none.
+fn curl(arguments: &[&str]) -> Option<Output> {
+    let output = Command::new("curl")
+        .args(["-sSk", "--max-time", "60"])
+        .args(arguments)
+        .output();
+    if output.is_err() {
+        assert!(env::var_os("CI").is_none(), "curl is missing");
+        let _ = writeln!(io::stderr(), "SKIPPED: curl is missing");
+    }
+    output.ok()
+}
+
+#[test]
+fn curl_gets_a_file_in_every_way() {
+    let sandbox = Sandbox::new();
+    let content: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+    sandbox.serve_file("dir/a b.bin", &content);
+    let server = sandbox.serve(&["--http"]);
+    let (token, port) = (server.token(), server.port());
+    for scheme in ["http", "https"] {
+        for version in ["--http1.1", "--http2"] {
+            let place = format!("{scheme}://127.0.0.1:{port}/dir/a%20b.bin");
+            let (url, bearer) = (
+                format!("{place}?key={token}"),
+                format!("Authorization: Bearer {token}"),
+            );
+            let ways: [&[&str]; 3] = [
+                &[&url],
+                &["-H", &bearer, &place],
+                &["-u", &format!("anyone:{token}"), &place],
+            ];
+            for way in ways {
+                let Some(output) = curl(&[&[version], way].concat()) else {
+                    return;
+                };
+                assert!(output.status.success(), "{version} {way:?}: {output:?}");
+                assert!(output.stdout == content, "{version} {way:?}");
+            }
+            let head = curl(&[version, "-I", "-H", &bearer, &place]).unwrap();
+            let head = String::from_utf8(head.stdout).unwrap().to_lowercase();
+            assert!(head.contains("content-length: 1200000\r\n"), "{head}");
+            let none = curl(&[version, "-w", "%{http_code}", "-o", "/dev/null", &place]).unwrap();
+            assert_eq!(none.stdout, b"401", "{place}");
+        }
+    }
+    server.stop().code(0).says("path=/dir/a%20b.bin status=200");
+}
+
+#[test]
+fn a_key_in_the_url_becomes_a_cookie() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("a.txt", "content of a");
+    let server = sandbox.serve(&["--http"]);
+    let key = format!("key={}", server.token());
+    let html = "Accept: text/html,*/*;q=0.8";
+    for (path, lines, location) in [
+        (format!("/?{key}"), &[][..], "./"),
+        (format!("/?{key}&sort=size"), &[html], "./?sort=size"),
+        (format!("/a.txt?{key}"), &[html], "./a.txt"),
+    ] {
+        let answer = get(&server, &path, lines);
+        assert_eq!(answer.status(), 303, "{}", answer.head);
+        assert_eq!(answer.field("location"), Some(location));
+        assert_eq!(answer.field("referrer-policy"), Some("no-referrer"));
+        let cookie = answer.field("set-cookie").unwrap();
+        for part in ["; HttpOnly", "; SameSite=Lax", "; Path=/"] {
+            assert!(cookie.contains(part), "{cookie}");
+        }
+        assert!(!answer.head.contains(server.token()), "{}", answer.head);
+        let cookie = format!("Cookie: {}", cookie.split(';').next().unwrap());
+        assert_eq!(get(&server, "/a.txt", &[&cookie]).body, b"content of a");
+        let page = get(&server, "/", &[&cookie]);
+        let page = String::from_utf8(page.body).unwrap();
+        assert!(page.contains("a.txt") && page.contains("packhorse get ph://"));
+        assert!(!page.contains(server.token()), "{page}");
+        assert!(!page.contains(server.key()), "{page}");
+    }
+    for (path, line) in [
+        ("/a.txt", "Cookie: packhorse=x"),
+        ("/a.txt?key=wrong", "X: y"),
+        ("/a.txt", "Authorization: Bearer wrong"),
+    ] {
+        let answer = get(&server, path, &[line]);
+        assert_eq!(answer.status(), 401, "{path} {line}");
+        assert!(answer.field("www-authenticate").is_some());
+    }
+    server.stop().code(0).says("status=401");
+}
+
+#[test]
+fn without_the_flag_clear_text_learns_where_to_go() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("a.txt", "content of a");
+    let server = sandbox.serve(&[]);
+    let path = format!("/a.txt?key={}", server.token());
+    let answer = get(&server, &path, &[]);
+    assert_eq!(answer.status(), 400);
+    let text = String::from_utf8(answer.body).unwrap();
+    assert!(text.contains("https://localhost:80/a.txt"), "{text}");
+    assert!(!text.contains(server.token()), "{text}");
+    server.stop().code(0);
+}
+
+#[test]
+fn an_open_server_answers_to_this_machine_s_names_only() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("a.txt", "content of a");
+    let server = sandbox.serve(&["--open", "--http"]);
+    assert!(!server.web_url.contains('?'), "{}", server.web_url);
+    for (host, status) in [
+        ("localhost", "200"),
+        ("127.0.0.1", "200"),
+        ("[::1]:80", "200"),
+        ("evil.example", "421"),
+        ("127.0.0.1.evil.example", "421"),
+        ("localhost:x", "400"),
+        ("a\r\nHost: b", "400"),
+    ] {
+        let request = format!("GET /a.txt HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let answer = exchange(&server, request.as_bytes());
+        let found = std::str::from_utf8(&answer[9..12]).unwrap();
+        assert_eq!(found, status, "{host}");
+    }
+    server.stop().code(0);
+}

@@ -1,0 +1,86 @@
+//! Whether anything goes on on a connection.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The requests under way on one connection, and when something last happened to one.
+#[derive(Debug)]
+pub(crate) struct Activity(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    under_way: usize,
+    last: Instant,
+}
+
+/// A request under way, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn(Arc<Activity>);
+
+impl Activity {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(State {
+            under_way: 0,
+            last: Instant::now(),
+        }))
+    }
+
+    /// A request has arrived.
+    pub(crate) fn begin(self: &Arc<Self>) -> Turn {
+        let mut state = self.lock();
+        state.under_way += 1;
+        state.last = Instant::now();
+        drop(state);
+        Turn(Arc::clone(self))
+    }
+
+    /// When something must have happened: the next request, or that an answer goes on.
+    pub(crate) fn deadline(&self, idle_time: Duration, stall_time: Duration) -> Instant {
+        let state = self.lock();
+        match state.under_way {
+            0 => state.last + idle_time,
+            _ => state.last + stall_time,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn {
+    /// The answer goes on.
+    pub(crate) fn touch(&self) {
+        self.0.lock().last = Instant::now();
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.under_way -= 1;
+        state.last = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_under_way_has_its_own_time() {
+        let (idle, stall) = (Duration::from_secs(1), Duration::from_secs(10));
+        let activity = Arc::new(Activity::new());
+        let start = Instant::now();
+        assert_eq!(activity.deadline(idle, stall), start + idle);
+        let turn = activity.begin();
+        assert_eq!(activity.deadline(idle, stall), start + stall);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        turn.touch();
+        assert_eq!(activity.deadline(idle, stall), Instant::now() + stall);
+        drop(turn);
+        assert_eq!(activity.deadline(idle, stall), Instant::now() + idle);
+    }
+}
