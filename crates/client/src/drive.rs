@@ -14,6 +14,7 @@ use packhorse_storage::workers::DiskWorkers;
 use packhorse_transport::stream::Stream;
 use packhorse_transport::throttle::Throttle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep_until};
 
 use crate::connect::{ConnectError, Conversation};
 use crate::place::Site;
@@ -55,6 +56,14 @@ pub(crate) struct Driver<'a, S> {
     has_answers: bool,
 }
 
+/// How far the asking has come.
+enum Asked {
+    /// Everything is done.
+    Everything,
+    /// There is nothing more to ask for now, and perhaps from that moment on.
+    Until(Option<Instant>),
+}
+
 /// Gives back what was asked for and not answered, however the driver ends.
 impl<S> Drop for Driver<'_, S> {
     fn drop(&mut self) {
@@ -90,18 +99,16 @@ impl<'a, S: Stream> Driver<'a, S> {
         let mut changes = self.crew.site.plan.changes();
         loop {
             changes.mark_unchanged();
-            if self.ask().await? {
-                return Ok(());
-            }
-            if self.asked.is_empty() {
-                // The plan holds the sender for as long as this runs.
-                let _ = changes.changed().await;
-                continue;
-            }
-            let has_room = self.has_room();
+            let until = match self.ask().await? {
+                Asked::Everything => return Ok(()),
+                Asked::Until(until) => until,
+            };
+            let (owes, has_room) = (!self.asked.is_empty(), self.has_room());
             tokio::select! {
-                answer = self.conversation.answer() => self.handle_answer(answer?).await?,
-                _ = changes.changed(), if has_room => {}
+                answer = self.conversation.answer(), if owes => self.handle_answer(answer?).await?,
+                // The plan holds the sender for as long as this runs.
+                _ = changes.changed(), if has_room || !owes => {}
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
             }
         }
     }
@@ -126,15 +133,16 @@ impl<'a, S: Stream> Driver<'a, S> {
         self.conversation.shutdown().await;
     }
 
-    /// Asks for whatever there is room for. True once everything is done.
-    async fn ask(&mut self) -> Result<bool, ConnectError> {
+    /// Asks for whatever there is room for.
+    async fn ask(&mut self) -> Result<Asked, ConnectError> {
         while self.has_room() {
             // Descriptions share one number, so only one of them can be open.
             let describes = |task: &Task| matches!(task, Task::Describe(_));
             let may_describe = !self.asked.iter().any(describes);
-            match self.crew.site.plan.next(self.slot, may_describe) {
-                Next::Wait => return Ok(false),
-                Next::Finished => return Ok(true),
+            let plan = &self.crew.site.plan;
+            match plan.next(self.slot, may_describe, Instant::now()) {
+                Next::Wait(until) => return Ok(Asked::Until(until)),
+                Next::Finished => return Ok(Asked::Everything),
                 Next::Begin(wanted) => {
                     let site = Arc::clone(&self.crew.site);
                     self.start_job(None, move || site.begin(wanted));
@@ -146,7 +154,7 @@ impl<'a, S: Stream> Driver<'a, S> {
                 }
             }
         }
-        Ok(false)
+        Ok(Asked::Until(None))
     }
 
     fn has_room(&self) -> bool {

@@ -1,10 +1,12 @@
 //! How long to go on dialling a server that was lost.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// The first wait before a lost connection is dialled again; it doubles up to the longest.
+/// The first wait before a lost connection is dialled again; it doubles up to the longest. Of each,
+/// a random part of its second half is left out.
 const BACKOFF: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
@@ -41,8 +43,17 @@ impl Backoff {
             true => BACKOFF,
             false => (self.wait * 2).min(BACKOFF_MAX),
         };
-        self.until = Instant::now() + self.wait;
+        self.until = Instant::now() + spread(self.wait);
     }
+}
+
+/// Between half of `wait` and all of it: many clients that one server has lost at once should not
+/// all come back at once.
+fn spread(wait: Duration) -> Duration {
+    // Each state of these hashers begins with random numbers of its own.
+    let random = RandomState::new().build_hasher().finish();
+    let half = wait / 2;
+    half + half.mul_f64(random as f64 / u64::MAX as f64)
 }
 
 /// Counts the time since a connection was lost behind which nothing was won.
@@ -76,6 +87,19 @@ impl Patience {
         }
         let wait = self.wait;
         self.wait = (wait * 2).min(BACKOFF_MAX);
-        Some(wait)
+        Some(spread(wait))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_differ_and_stay_within_their_bounds() {
+        let wait = Duration::from_secs(8);
+        let waits: Vec<_> = (0..50).map(|_| spread(wait)).collect();
+        assert!(waits.iter().all(|it| (wait / 2..=wait).contains(it)));
+        assert!(waits.iter().any(|it| *it != waits[0]));
     }
 }

@@ -488,6 +488,7 @@ impl Site {
     /// A small file's content does not match its hash; it is asked for again.
     fn handle_damaged(&self, mut wanted: Wanted) {
         Totals::add(&self.totals.damaged, 1);
+        Totals::add(&self.totals.again.damaged, wanted.info.size);
         wanted.attempt += 1;
         if wanted.attempt < ATTEMPTS_MAX {
             self.plan.want(wanted);

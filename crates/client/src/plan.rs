@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use packhorse_protocol::content::{GroupIndex, GroupRange};
 use packhorse_protocol::entry::FileInfo;
@@ -13,6 +14,7 @@ use packhorse_protocol::message::ReadWhat;
 use packhorse_protocol::path::{Name, RelativePath};
 use packhorse_protocol::tree::Cursor;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::compare::Comparison;
 use crate::directory::DirectoryNode;
@@ -35,6 +37,10 @@ const FETCH_PATH_BYTES: usize = 32 << 10;
 /// Groups in one read, at most and while there is enough for all.
 const READ_GROUPS_MAX: u64 = 32;
 const READ_GROUPS_MIN: u64 = 4;
+
+/// How long a file that has changed twice is left alone. The first change may have been the only
+/// one, long ago.
+const CHANGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// A file that is asked for whole.
 #[derive(Debug, Clone)]
@@ -138,6 +144,14 @@ impl Reader {
     }
 }
 
+/// A file that has changed, which may still be changing.
+#[derive(Debug)]
+struct Pausing {
+    file: Wanted,
+    /// When to look at it again; `None` until a connection has asked for the first time.
+    not_before: Option<Instant>,
+}
+
 /// What a connection should do now.
 #[derive(Debug)]
 pub(crate) enum Next {
@@ -145,8 +159,8 @@ pub(crate) enum Next {
     Ask(Task),
     /// Have a disk job begin this file.
     Begin(Wanted),
-    /// Wait: for what is under way, or for the plan to change.
-    Wait,
+    /// Wait: for what is under way, for the plan to change, or until then.
+    Wait(Option<Instant>),
     /// Everything is done.
     Finished,
 }
@@ -171,7 +185,7 @@ struct State {
     large_active: usize,
     reads: VecDeque<(Reader, GroupRange)>,
     confirms: VecDeque<Arc<LargeDownload>>,
-    changed: VecDeque<Wanted>,
+    changed: VecDeque<Pausing>,
     /// Tasks given out and disk jobs that run.
     busy: usize,
     /// Connections beside the first that were ever opened.
@@ -208,14 +222,14 @@ impl Plan {
         state.slots
     }
 
-    /// What connection `slot` should do now; it can have a file described if `may_describe`.
-    pub(crate) fn next(&self, slot: usize, may_describe: bool) -> Next {
+    /// What connection `slot` should do `now`; it can have a file described if `may_describe`.
+    pub(crate) fn next(&self, slot: usize, may_describe: bool, now: Instant) -> Next {
         let mut state = self.lock();
         if state.is_finished() {
             return Next::Finished;
         }
-        let next = state.next(slot, may_describe, self.connections);
-        if !matches!(next, Next::Wait) {
+        let next = state.next(slot, may_describe, now, self.connections);
+        if !matches!(next, Next::Wait(_)) {
             state.busy += 1;
         }
         next
@@ -266,7 +280,10 @@ impl Plan {
                         .for_each(|file| state.small.push_front(file)),
                     Task::Read(reader, rest, start) => state.take_back_read(reader, rest, start),
                     Task::Confirm(file) => state.confirms.push_front(file),
-                    Task::Describe(file) => state.changed.push_front(file),
+                    Task::Describe(file) => state.changed.push_front(Pausing {
+                        file,
+                        not_before: None,
+                    }),
                 }
             }
         });
@@ -284,9 +301,14 @@ impl Plan {
         });
     }
 
-    /// A file has changed since the tree named it: what is said of it now is wanted first.
+    /// A file has changed since the tree named it: what is said of it now is wanted before more of
+    /// it, a while later if it is not the first time.
     pub(crate) fn describe(&self, file: Wanted) {
-        self.change(|state| state.changed.push_back(file));
+        let pausing = Pausing {
+            file,
+            not_before: None,
+        };
+        self.change(|state| state.changed.push_back(pausing));
     }
 
     /// Groups of a file are wanted, or their hashes.
@@ -346,11 +368,15 @@ impl Plan {
 }
 
 impl State {
-    fn next(&mut self, slot: usize, may_describe: bool, connections: usize) -> Next {
+    fn next(&mut self, slot: usize, may_describe: bool, now: Instant, connections: usize) -> Next {
         if let Some(file) = self.confirms.pop_front() {
             return Next::Ask(Task::Confirm(file));
         }
-        if may_describe && let Some(file) = self.changed.pop_front() {
+        let next_look = self.next_look(now);
+        if may_describe
+            && next_look.is_some_and(|at| at <= now)
+            && let Some(file) = self.take_changed(now)
+        {
             return Next::Ask(Task::Describe(file));
         }
         if self.pages_asked == 0 && self.may_ask_for_page(slot) {
@@ -371,8 +397,24 @@ impl State {
         if self.may_ask_for_page(slot) {
             self.ask_for_page(slot)
         } else {
-            Next::Wait
+            Next::Wait(next_look.filter(|at| *at > now))
         }
+    }
+
+    /// When the first of the files that have changed is to be looked at again.
+    fn next_look(&mut self, now: Instant) -> Option<Instant> {
+        let looks = self.changed.iter_mut().map(|pausing| {
+            let pause = pause_behind(pausing.file.attempt);
+            *pausing.not_before.get_or_insert(now + pause)
+        });
+        looks.min()
+    }
+
+    /// A file that has changed, and may be looked at again.
+    fn take_changed(&mut self, now: Instant) -> Option<Wanted> {
+        let is_due = |pausing: &Pausing| pausing.not_before.is_none_or(|at| at <= now);
+        let at = self.changed.iter().position(is_due)?;
+        self.changed.remove(at).map(|pausing| pausing.file)
     }
 
     fn is_finished(&self) -> bool {
@@ -457,5 +499,13 @@ impl State {
             .map(|file| file.info.size / GROUP_BYTES as u64)
             .sum();
         begun.saturating_add(waiting)
+    }
+}
+
+/// How long to leave a file alone that has changed in `attempt` attempts: twice as long each time.
+fn pause_behind(attempt: u32) -> Duration {
+    match attempt.checked_sub(2) {
+        None => Duration::ZERO,
+        Some(further) => CHANGE_PAUSE * (1 << further.min(8)),
     }
 }

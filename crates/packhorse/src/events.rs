@@ -2,16 +2,15 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Stdout, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use packhorse_protocol::escape::Escaped;
 use serde::Serialize;
 
-use crate::exit::{CommandError, Exit, OrExit};
-use crate::output::print;
-use crate::progress::SoFar;
+use crate::exit::{CommandError, Exit, OrExit, output_ended};
+use crate::progress::{Again, SoFar};
 
 /// A path in a line of JSON.
 #[derive(Debug, Serialize)]
@@ -100,6 +99,9 @@ pub(crate) enum Record {
         bytes_fetched: u64,
         files_kept: u64,
         bytes_kept: u64,
+        bytes_resumed: u64,
+        bytes_again: Again,
+        half_done: u64,
         links: u64,
         skipped: u64,
         failed: u64,
@@ -121,6 +123,9 @@ impl Record {
             bytes_fetched,
             files_kept,
             bytes_kept,
+            bytes_resumed,
+            again,
+            half_done,
             links,
             skipped,
             failed,
@@ -131,6 +136,9 @@ impl Record {
             bytes_fetched,
             files_kept,
             bytes_kept,
+            bytes_resumed,
+            bytes_again: again,
+            half_done,
             links,
             skipped,
             failed,
@@ -144,10 +152,38 @@ impl Record {
 /// Where the lines go.
 #[derive(Debug)]
 pub(crate) struct EventLog {
-    json: bool,
-    report: Option<(PathBuf, Mutex<File>)>,
-    /// The first write that failed; nothing more is written there then.
-    failure: Mutex<Option<io::Error>>,
+    output: Option<Lines<Stdout>>,
+    report: Option<(PathBuf, Lines<File>)>,
+}
+
+/// Lines that go to one place until a write there fails.
+#[derive(Debug)]
+struct Lines<W>(Mutex<LinesState<W>>);
+
+#[derive(Debug)]
+struct LinesState<W> {
+    out: W,
+    failure: Option<io::Error>,
+}
+
+impl<W: Write> Lines<W> {
+    fn new(out: W) -> Self {
+        Self(Mutex::new(LinesState { out, failure: None }))
+    }
+
+    fn write(&self, line: &str) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let LinesState { out, failure } = &mut *state;
+        if failure.is_none() {
+            let written = out.write_all(format!("{line}\n").as_bytes());
+            *failure = written.and_then(|()| out.flush()).err();
+        }
+    }
+
+    fn close(&self) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.failure.take().map_or(Ok(()), Err)
+    }
 }
 
 impl EventLog {
@@ -161,54 +197,47 @@ impl EventLog {
             let file = made.or_exit(Exit::LocalIo, || {
                 format!("cannot write the report {}", path.display())
             })?;
-            Ok((path.to_owned(), Mutex::new(file)))
+            Ok((path.to_owned(), Lines::new(file)))
         };
         Ok(Self {
-            json,
+            output: json.then(|| Lines::new(io::stdout())),
             report: report.map(make).transpose()?,
-            failure: Mutex::default(),
         })
     }
 
     /// Whether anybody wants the lines.
     #[must_use]
     pub(crate) fn is_wanted(&self) -> bool {
-        self.json || self.report.is_some()
+        self.output.is_some() || self.report.is_some()
     }
 
     /// Writes a line, at once.
     pub(crate) fn write(&self, record: &Record) {
         let line =
             serde_json::to_string(record).expect("a record has no maps and no floats to fail");
-        if self.json {
-            // Whoever read them has seen enough; the files are still wanted.
-            let _ = print(&line);
+        if let Some(output) = &self.output {
+            output.write(&line);
         }
-        if let Some((_, file)) = &self.report {
-            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-            if failure.is_none() {
-                *failure = file.write_all(format!("{line}\n").as_bytes()).err();
-            }
+        if let Some((_, report)) = &self.report {
+            report.write(&line);
         }
     }
 
-    /// Whether the report is complete.
+    /// Whether all lines were written, or read by someone who had seen enough.
     ///
     /// # Errors
-    /// The first write to it that failed.
+    /// The first write that failed.
     pub(crate) fn close(&self) -> Result<(), CommandError> {
-        let failure = self
-            .failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        match (failure, &self.report) {
-            (Some(error), Some((path, _))) => Err(error).or_exit(Exit::LocalIo, || {
-                format!("the report {} is not complete", path.display())
-            }),
-            _ => Ok(()),
+        let output = self.output.as_ref().map_or(Ok(()), Lines::close);
+        if let Err(error) = output {
+            output_ended(error)?;
         }
+        let Some((path, report)) = &self.report else {
+            return Ok(());
+        };
+        report.close().or_exit(Exit::LocalIo, || {
+            format!("the report {} is not complete", path.display())
+        })
     }
 }
 

@@ -19,7 +19,7 @@ use crate::cat::{self, CatSettings};
 use crate::events::{EventLog, Record};
 use crate::exit::{CommandError, Exit, Outcome};
 use crate::fetch::{Fetch, FetchEnd, client_runtime, client_workers};
-use crate::progress::{ProgressLine, SoFar};
+use crate::progress::{Again, ProgressLine, SoFar};
 use crate::settings::{GetDestination, GetSettings};
 use crate::sole_file::sole_file;
 use crate::trust::{self, Server, TrustSettings};
@@ -217,11 +217,21 @@ impl Display for Summary {
         for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
             write!(out, ", {count} {what}")?;
         }
-        if all.damaged > 0 {
+        if all.bytes_resumed > 0 {
             write!(
                 out,
-                "; {} came damaged and was asked for again",
-                Counted(all.damaged, "part")
+                "; went on with {} of an interrupted run",
+                ByteCount(all.bytes_resumed)
+            )?;
+        }
+        if all.again != Again::default() {
+            write!(out, "; {}", all.again)?;
+        }
+        if all.half_done > 0 {
+            write!(
+                out,
+                "; {} half done, kept for the next run",
+                Counted(all.half_done, "file")
             )?;
         }
         Ok(())
@@ -267,5 +277,31 @@ mod tests {
         for (seconds, dry_run, text) in cases {
             assert_eq!(summary(seconds, dry_run), text);
         }
+        let all = SoFar {
+            files_fetched: 1,
+            bytes_fetched: 3_000_000,
+            bytes_resumed: 5_000_000,
+            again: Again {
+                damaged: 1,
+                differing: 2_000,
+                changed: 3,
+                unconfirmed: 4,
+            },
+            half_done: 2,
+            ..SoFar::default()
+        };
+        let summary = Summary {
+            all,
+            elapsed: Duration::from_secs(1),
+            dry_run: false,
+            wanted: (0, 0),
+        };
+        assert_eq!(
+            summary.to_string(),
+            "fetched 1 file, 3.00 MB in 1.0 s (3.00 MB/s); went on with 5.00 MB of an interrupted \
+             run; fetched again: 1 B damaged on the way, 2.00 kB left by an interrupted run and not \
+             right, 3 B changed on the server meanwhile, 4 B not confirmed by the disk; 2 files half \
+             done, kept for the next run"
+        );
     }
 }

@@ -1,11 +1,13 @@
 //! A source that changes while it is read. (THREATS 19.)
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use packhorse_protocol::content::GroupIndex;
 use packhorse_protocol::entry::Refusal;
 use packhorse_protocol::message::{ReadWhat, Request};
 use packhorse_storage::destination::Existing;
+use tokio::time::Instant;
 
 use crate::scene::{Clock, Scene, within};
 use crate::scripted_server::{Call, Script, Wire};
@@ -146,9 +148,12 @@ fn a_file_that_always_changes_is_given_up() {
                     tree.change("f", noise(content, size));
                 }
             });
+            let start = Instant::now();
             let outcome = Scene::with(one(size), script).run().await;
             assert_eq!(outcome.summary(), format!("g: good\n--\n{CHANGED}"));
             assert_eq!(outcome.log.trees("f"), 4, "described anew");
+            let pauses = Duration::from_millis(100 + 200 + 400);
+            assert!(start.elapsed() >= pauses, "it gets time to come to rest");
         }
         // In the confirmation, when everything is there.
         let mut content = 1;

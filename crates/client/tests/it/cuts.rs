@@ -208,9 +208,12 @@ fn patience_ends_where_nothing_is_won() {
                     matches!(error, DownloadError::Connect(error) if error.is_worth_retrying())
                 );
                 let took = took.as_secs();
-                assert!((retry_for..=retry_for + 11).contains(&took), "{took} s");
+                // What came with the first page may be on the disk some jumps of the clock later:
+                // that is progress, from which the time begins anew.
+                let most = 2 * (retry_for + 11);
+                assert!((retry_for..=most).contains(&took), "{took} s");
                 let dials = outcome.log.connections as u64;
-                assert!(dials <= 13 + retry_for / 10, "{dials} dials in {took} s");
+                assert!(dials <= 26 + most / 5, "{dials} dials in {took} s");
                 assert!(dials > 1 || retry_for == 0);
             }
         }

@@ -76,3 +76,27 @@ fn a_broken_pipe_ends_quietly() {
         .unwrap();
     assert_eq!(command_child.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn output_that_cannot_be_written_is_an_error_and_the_files_come_all_the_same() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("a", "a");
+    let server = sandbox.serve(&[]);
+    let full = || {
+        Stdio::from(
+            std::fs::File::options()
+                .write(true)
+                .open("/dev/full")
+                .unwrap(),
+        )
+    };
+    let mut command = sandbox.command(&["get", "--json", &server.address]);
+    let ended = sandbox.start(command.stdout(full())).wait().code(6);
+    ended.says("standard output cannot be written to");
+    assert_eq!(sandbox.read("a"), b"a");
+    let mut command = sandbox.command(&["get", &server.at("a"), "-o", "-"]);
+    sandbox.start(command.stdout(full())).wait().code(6);
+    let ended = sandbox.run(&["get", &server.address, "-o", "b", "--report", "/dev/full"]);
+    ended.code(6).says("/dev/full is not complete");
+    assert_eq!(sandbox.read("b/a"), b"a");
+}
