@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use packhorse_protocol::content::{GroupHash, GroupRange};
-use packhorse_storage::destination::EntryError;
 
 use crate::group_table::add_to_runs;
 use crate::large::LargeDownload;
-use crate::place::{ATTEMPTS_MAX, Site};
-use crate::plan::{Reader, Wanted};
+use crate::place::Site;
+use crate::plan::Reader;
 use crate::report::Totals;
 
 impl Site {
@@ -67,18 +66,6 @@ impl Site {
         for run in differing {
             let content = Reader::Content(Arc::clone(file));
             self.plan.want_groups(content, run);
-        }
-    }
-
-    /// A file is complete and did not get its name; it is fetched again if that may help.
-    pub(crate) fn handle_not_placed(&self, mut wanted: Wanted, error: EntryError) {
-        wanted.attempt += 1;
-        wanted.counted = None;
-        if error.needs_fetching_again() && wanted.attempt < ATTEMPTS_MAX {
-            Totals::add(&self.totals.again.unconfirmed, wanted.info.size);
-            self.plan.want(wanted);
-        } else {
-            self.fail(&wanted.path, &error.into());
         }
     }
 }

@@ -4,6 +4,7 @@
 //! the plan and hands what comes to disk jobs, which check it, write it and tell the plan; a
 //! connection that is lost gives its tasks back.
 
+mod attempts;
 pub mod cat;
 mod compare;
 pub mod connect;

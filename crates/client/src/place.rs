@@ -24,9 +24,6 @@ use crate::plan::{Plan, Wanted};
 use crate::report::{Event, Failure, Observer, Totals};
 use crate::settings::DownloadSettings;
 
-/// A file that changes, or comes damaged, while it is fetched is asked for again this often.
-pub(crate) const ATTEMPTS_MAX: u32 = 5;
-
 /// Everything that the jobs of one download share.
 pub(crate) struct Site {
     pub(crate) settings: DownloadSettings,
@@ -471,30 +468,6 @@ impl Site {
             self.destination.set_mode(path, info.mode)?;
         }
         Ok(())
-    }
-
-    /// A file came to nothing on the server's side; it is asked for again if that may help.
-    pub(crate) fn handle_refused(&self, mut wanted: Wanted, refusal: Refusal) {
-        wanted.attempt += 1;
-        match refusal {
-            Refusal::Changed | Refusal::TooLarge if wanted.attempt < ATTEMPTS_MAX => {
-                self.plan.describe(wanted);
-            }
-            refusal if refusal.is_by_kind() => self.handle_skipped(wanted.path.as_bytes(), refusal),
-            refusal => self.fail(&wanted.path, &Failure::Refused(refusal)),
-        }
-    }
-
-    /// A small file's content does not match its hash; it is asked for again.
-    fn handle_damaged(&self, mut wanted: Wanted) {
-        Totals::add(&self.totals.damaged, 1);
-        Totals::add(&self.totals.again.damaged, wanted.info.size);
-        wanted.attempt += 1;
-        if wanted.attempt < ATTEMPTS_MAX {
-            self.plan.want(wanted);
-        } else {
-            self.fail(&wanted.path, &Failure::Damaged);
-        }
     }
 
     /// Whether a file's content is the one that was expected, if one was.
