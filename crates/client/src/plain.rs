@@ -23,6 +23,9 @@ const HALF_CLOSE_SILENCE_MAX: Duration = Duration::from_millis(500);
 /// What comes at once.
 const CHUNK_BYTES: usize = 256 << 10;
 
+/// How long to look for what came behind a file: what has arrived shows within this.
+const REST_TIME: Duration = Duration::from_millis(20);
+
 /// A server that does not take a name within this time is lost.
 const SEND_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -124,7 +127,7 @@ impl<D: DialClear> PlainConnection<D> {
             return PlainRest::Nothing;
         };
         let mut byte = [0];
-        match timeout(Duration::ZERO, stream.read(&mut byte)).await {
+        match timeout(REST_TIME, stream.read(&mut byte)).await {
             Err(_) => PlainRest::Nothing,
             Ok(read) => {
                 self.stream = None;

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, Read};
 
 use packhorse_protocol::address::{Address, AddressError};
 use packhorse_protocol::key::{Key, Token};
+use packhorse_protocol::plain_address::{PlainAddress, PlainAddressError};
 
 use crate::environment::Environment;
 use crate::exit::{CommandError, Exit, OrExit};
@@ -12,6 +13,24 @@ use crate::exit::{CommandError, Exit, OrExit};
 /// What a line with an address has at most, in bytes: three for each byte of the longest path, and
 /// some for the rest.
 const LINE_BYTES_MAX: u64 = 16 << 10;
+
+/// What an address leads to.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// A Packhorse server.
+    Keyed(Address),
+    /// A server of the plain mode.
+    Plain(PlainAddress),
+}
+
+/// What several addresses lead to.
+#[derive(Debug)]
+pub(crate) enum Targets {
+    /// Packhorse servers.
+    Keyed(Vec<Address>),
+    /// Servers of the plain mode; at least one.
+    Plain(Vec<PlainAddress>),
+}
 
 /// The address that `argument` means: itself, a line of standard input for `-`, or what the
 /// environment says where there is none.
@@ -23,6 +42,22 @@ pub(crate) fn read(
     argument: Option<&str>,
     environment: &Environment,
 ) -> Result<Address, CommandError> {
+    match read_target(argument, environment)? {
+        Target::Keyed(address) => Ok(address),
+        Target::Plain(_) => Err(CommandError::usage(
+            "the plain mode has no lists; `get` and `shell` speak it",
+        )),
+    }
+}
+
+/// As [`read`], where an address of the plain mode makes sense too.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_target(
+    argument: Option<&str>,
+    environment: &Environment,
+) -> Result<Target, CommandError> {
     match argument {
         Some("-") => parse(&read_line(&mut io::stdin().lock())?),
         Some(text) => parse(text),
@@ -44,16 +79,31 @@ pub(crate) fn read(
 /// All addresses that `arguments` mean; the environment's where there are none.
 ///
 /// # Errors
-/// As [`read`], for the first that is none.
+/// As [`read`], for the first that is none; also if they are of both kinds.
 pub(crate) fn read_all(
     arguments: &[String],
     environment: &Environment,
-) -> Result<Vec<Address>, CommandError> {
-    if arguments.is_empty() {
-        return Ok(vec![read(None, environment)?]);
+) -> Result<Targets, CommandError> {
+    let targets = if arguments.is_empty() {
+        vec![read_target(None, environment)?]
+    } else {
+        let read_one = |argument: &String| read_target(Some(argument), environment);
+        arguments.iter().map(read_one).collect::<Result<_, _>>()?
+    };
+    let (mut keyed, mut plain) = (Vec::new(), Vec::new());
+    for target in targets {
+        match target {
+            Target::Keyed(address) => keyed.push(address),
+            Target::Plain(address) => plain.push(address),
+        }
     }
-    let read_one = |argument: &String| read(Some(argument), environment);
-    arguments.iter().map(read_one).collect()
+    match (keyed.is_empty(), plain.is_empty()) {
+        (_, true) => Ok(Targets::Keyed(keyed)),
+        (true, false) => Ok(Targets::Plain(plain)),
+        (false, false) => Err(CommandError::usage(
+            "addresses that begin with ph:// and with plain:// need a `get` each",
+        )),
+    }
 }
 
 /// The token that `PACKHORSE_KEY` has for servers whose address has no key: that of a whole key, or
@@ -73,14 +123,22 @@ pub(crate) fn token(environment: &Environment) -> Result<Option<Token>, CommandE
     Ok(Key::parse(text).map_err(|_| refused())?.token)
 }
 
-fn parse(text: &str) -> Result<Address, CommandError> {
-    text.trim().parse().map_err(|error: AddressError| {
+fn parse(text: &str) -> Result<Target, CommandError> {
+    let text = text.trim();
+    if PlainAddress::is_meant(text) {
+        let address = text.parse();
+        return address
+            .map(Target::Plain)
+            .map_err(|error: PlainAddressError| CommandError::usage(error));
+    }
+    let address = text.parse().map_err(|error: AddressError| {
         let exit = match error {
             AddressError::Key(_) => Exit::Refused,
             _ => Exit::Usage,
         };
         CommandError::new(exit, error)
-    })
+    });
+    address.map(Target::Keyed)
 }
 
 fn text_of(variable: &OsStr) -> Result<&str, CommandError> {
@@ -151,12 +209,22 @@ mod tests {
         let mut environment = Environment::default();
         assert_eq!(read(None, &environment).unwrap_err().exit, Exit::Usage);
         environment.address = Some("ph://h/x".into());
+        let all = |arguments: &[&str]| {
+            let arguments: Vec<_> = arguments.iter().map(|&text| text.to_owned()).collect();
+            match read_all(&arguments, &environment) {
+                Ok(Targets::Keyed(keyed)) => keyed.iter().map(ToString::to_string).collect(),
+                Ok(Targets::Plain(plain)) => plain.iter().map(ToString::to_string).collect(),
+                Err(error) => vec![error.exit.code().to_string()],
+            }
+        };
+        assert_eq!(all(&[]), ["ph://h:7225/x"]);
         assert_eq!(
-            read_all(&[], &environment).unwrap()[0].to_string(),
-            "ph://h:7225/x"
+            all(&["ph://a/", "ph://b/"]),
+            ["ph://a:7225/", "ph://b:7225/"]
         );
-        let arguments = ["ph://a/".to_owned(), "ph://b/".to_owned()];
-        assert_eq!(read_all(&arguments, &environment).unwrap().len(), 2);
+        assert_eq!(all(&["plain://a/b c"]), ["plain://a:7225/b c"]);
+        assert_eq!(all(&["plain://a/b", "ph://b/"]), ["2"]);
+        assert_eq!(all(&["plain://a/%"]), ["2"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A single file to standard output.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
@@ -126,23 +127,12 @@ async fn copy(
     expect: Option<ContentHash>,
     output: Output,
 ) -> Result<Option<(u64, ContentHash)>, CommandError> {
-    let (pipe, verified) = duplex(PIPE_BYTES);
-    let written = std::sync::Arc::new(AtomicU64::new(0));
-    let count = std::sync::Arc::clone(&written);
-    let handle = Handle::current();
-    // A thread of its own: whoever reads what we write may be slow.
-    let writer = thread::Builder::new()
-        .name("output".into())
-        .spawn(move || handle.block_on(output.write_all(verified, &count)))
-        .or_exit(Exit::LocalIo, || "cannot start a thread")?;
-    let fetched = cat(&server.connector, path, expect, pipe).await;
-    let ended = writer.join().expect("writing does not panic");
-    if let Err(error) = ended {
-        return output_ended(error).map(|_| None);
-    }
-    match fetched {
-        Ok((_, hash)) => Ok(Some((written.load(Ordering::Relaxed), hash))),
-        Err(error) => Err(explain(&error, server)),
+    let fetching = |pipe| cat(&server.connector, path, expect, pipe);
+    let (fetched, written) = output.take(fetching).await?;
+    match (written, fetched) {
+        (Err(error), _) => output_ended(error).map(|_| None),
+        (Ok(bytes), Ok((_, hash))) => Ok(Some((bytes, hash))),
+        (Ok(_), Err(error)) => Err(explain(&error, server)),
     }
 }
 
@@ -157,13 +147,35 @@ fn explain(error: &CatError, server: &Server) -> CommandError {
 }
 
 /// Standard output, and how it is to be written.
-struct Output {
+pub(crate) struct Output {
     /// A person reads along.
-    is_terminal: bool,
-    throttle: Option<Throttle>,
+    pub(crate) is_terminal: bool,
+    pub(crate) throttle: Option<Throttle>,
 }
 
 impl Output {
+    /// Writes what `fetch` gives to its pipe. Returns what that came to, and how much was written.
+    ///
+    /// # Errors
+    /// The system starts no more threads.
+    pub(crate) async fn take<T, F: Future<Output = T>>(
+        self,
+        fetch: impl FnOnce(DuplexStream) -> F,
+    ) -> Result<(T, io::Result<u64>), CommandError> {
+        let (pipe, fetched) = duplex(PIPE_BYTES);
+        let written = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&written);
+        let handle = Handle::current();
+        // A thread of its own: whoever reads what we write may be slow.
+        let writer = thread::Builder::new()
+            .name("output".into())
+            .spawn(move || handle.block_on(self.write_all(fetched, &count)))
+            .or_exit(Exit::LocalIo, || "cannot start a thread")?;
+        let result = fetch(pipe).await;
+        let ended = writer.join().expect("writing does not panic");
+        Ok((result, ended.map(|()| written.load(Ordering::Relaxed))))
+    }
+
     async fn write_all(self, mut verified: DuplexStream, count: &AtomicU64) -> io::Result<()> {
         let mut buffer = vec![0; CHUNK_BYTES];
         let mut tail = Vec::new();

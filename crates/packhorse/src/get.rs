@@ -174,12 +174,12 @@ impl Get<'_> {
 }
 
 /// The last line.
-struct Summary {
-    all: SoFar,
-    elapsed: Duration,
-    dry_run: bool,
+pub(crate) struct Summary {
+    pub(crate) all: SoFar,
+    pub(crate) elapsed: Duration,
+    pub(crate) dry_run: bool,
     /// Files and bytes that a dry run would have fetched.
-    wanted: (u64, u64),
+    pub(crate) wanted: (u64, u64),
 }
 
 impl Display for Summary {

@@ -19,6 +19,7 @@ mod local_addresses;
 mod log;
 mod ls;
 mod output;
+mod plain;
 mod progress;
 mod rate;
 mod secret_file;
@@ -56,8 +57,10 @@ fn run(flags: Flags) -> Outcome {
     match Settings::resolve(flags, &Environment::of_process())? {
         Settings::Serve(settings) => serve::run(settings),
         Settings::Get(settings) => get::run(*settings),
+        Settings::GetPlain(settings) => plain::get::run(settings),
         Settings::Ls(settings) => ls::run(settings),
         Settings::Shell(settings) => shell::run(settings),
+        Settings::ShellPlain(settings) => plain::shell::run(settings),
         Settings::Demo(flags) => demo::run(&flags),
     }
 }

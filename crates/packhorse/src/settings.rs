@@ -2,14 +2,17 @@
 
 mod get;
 mod ls;
+mod plain;
 mod serve;
 mod shell;
 
 pub(crate) use self::get::{GetDestination, GetSettings};
 pub(crate) use self::ls::{LsFormat, LsSettings};
+pub(crate) use self::plain::{PlainDestination, PlainFile, PlainGetSettings, PlainShellSettings};
 pub(crate) use self::serve::{AccessSettings, ServeSettings};
 pub(crate) use self::shell::ShellSettings;
 
+use crate::address::{Target, Targets, read_all, read_target};
 use crate::environment::Environment;
 use crate::exit::CommandError;
 use crate::flags::{CommandFlags, DemoFlags, Flags};
@@ -21,10 +24,14 @@ pub(crate) enum Settings {
     Serve(ServeSettings),
     /// `packhorse get`
     Get(Box<GetSettings>),
+    /// `packhorse get plain://…`
+    GetPlain(PlainGetSettings),
     /// `packhorse ls`
     Ls(LsSettings),
     /// `packhorse shell`
     Shell(ShellSettings),
+    /// `packhorse shell plain://…`
+    ShellPlain(PlainShellSettings),
     /// `packhorse demo`
     Demo(DemoFlags),
 }
@@ -38,11 +45,26 @@ impl Settings {
         let Flags { command } = flags;
         Ok(match command {
             CommandFlags::Serve(flags) => Self::Serve(ServeSettings::resolve(flags, environment)),
-            CommandFlags::Get(flags) => {
-                Self::Get(Box::new(GetSettings::resolve(*flags, environment)?))
-            }
+            CommandFlags::Get(flags) => match read_all(&flags.addresses, environment)? {
+                Targets::Keyed(addresses) => {
+                    let settings = GetSettings::resolve(*flags, addresses, environment)?;
+                    Self::Get(Box::new(settings))
+                }
+                Targets::Plain(addresses) => {
+                    Self::GetPlain(PlainGetSettings::resolve(*flags, addresses)?)
+                }
+            },
             CommandFlags::Ls(flags) => Self::Ls(LsSettings::resolve(flags, environment)?),
-            CommandFlags::Shell(flags) => Self::Shell(ShellSettings::resolve(flags, environment)?),
+            CommandFlags::Shell(flags) => {
+                match read_target(flags.address.as_deref(), environment)? {
+                    Target::Keyed(address) => {
+                        Self::Shell(ShellSettings::resolve(flags, address, environment)?)
+                    }
+                    Target::Plain(address) => {
+                        Self::ShellPlain(PlainShellSettings::resolve(flags, address, environment)?)
+                    }
+                }
+            }
             CommandFlags::Demo(flags) => Self::Demo(flags),
         })
     }

@@ -1,11 +1,11 @@
 //! `packhorse shell`
 
 mod completion;
-mod line_input;
+pub(crate) mod line_input;
 mod observer;
 mod remote_path;
-mod request;
-mod words;
+pub(crate) mod request;
+pub(crate) mod words;
 
 use std::io;
 use std::path::PathBuf;
@@ -60,7 +60,7 @@ pub(crate) fn run(settings: ShellSettings) -> Outcome {
         runtime.handle().clone(),
         Arc::clone(&directory),
     );
-    let input = LineInput::open(names, &trust.state)?;
+    let input = LineInput::open(Some(names), &trust.state)?;
     let shell = Shell {
         is_interactive: input.is_interactive(),
         runtime,
@@ -329,7 +329,7 @@ async fn look_up(
 }
 
 /// Does `work`; `None` if a person interrupts it.
-fn interruptible<T>(
+pub(crate) fn interruptible<T>(
     runtime: &Runtime,
     is_interactive: bool,
     work: impl Future<Output = T>,

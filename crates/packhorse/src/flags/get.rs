@@ -17,6 +17,7 @@ Examples:
   packhorse get ph://KEY@host:7225/docs --exclude '*.tmp' --overwrite
   packhorse get ph://KEY@host:7225/a.tar -o - | tar x
   packhorse get - < address.txt                     the key is not seen in `ps`
+  packhorse get plain://host:7225/a.txt             in the plain mode: nothing is verified
 
 The same command again fetches what is missing and nothing else.";
 
@@ -96,6 +97,10 @@ pub(crate) struct GetFlags {
     /// How long to dial again without progress when the connection is lost
     #[arg(long, value_name = "TIME", default_value_t = DownloadSettings::default().retry_for.into())]
     pub(crate) retry_for: TimeSpan,
+
+    /// plain:// only: how long the server must be silent for a file to be complete [default: 2s]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) silence: Option<TimeSpan>,
 
     /// Accept and remember whoever answers at an address without a key
     #[arg(long)]

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::time_span::TimeSpan;
+
 const EXAMPLES: &str = "\
 Examples:
   packhorse shell ph://KEY@host:7225/
   packhorse shell ph://KEY@host:7225/ --prefix new     a.txt becomes newa.txt
+  packhorse shell plain://host:7225                    in the plain mode: nothing is verified
   printf 'a.txt\\nb.txt\\n' | packhorse shell ph://KEY@host:7225/ -o /tmp
 
 Type a file name to fetch it, `help` for all commands, an empty line to end.";
@@ -33,6 +36,10 @@ pub(crate) struct ShellFlags {
     /// The directory to fetch into, made if missing
     #[arg(short = 'o', long = "output", value_name = "DEST", default_value = ".")]
     pub(crate) destination: PathBuf,
+
+    /// plain:// only: how long the server must be silent for a file to be complete [default: 2s]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) silence: Option<TimeSpan>,
 
     /// Accept and remember whoever answers at an address without a key
     #[arg(long)]

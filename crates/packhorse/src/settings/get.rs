@@ -12,11 +12,11 @@ use packhorse_protocol::message::{EntryOptions, LinkMode};
 use packhorse_protocol::path::Name;
 use packhorse_storage::destination::{DestinationOptions, Existing};
 
-use crate::address;
 use crate::environment::Environment;
 use crate::exit::{CommandError, Exit, OrExit};
 use crate::flags::GetFlags;
 use crate::rate::Rate;
+use crate::time_span::TimeSpan;
 use crate::trust::TrustSettings;
 
 /// The settings of a `get`.
@@ -60,11 +60,12 @@ pub(crate) enum GetDestination {
 impl GetSettings {
     pub(super) fn resolve(
         flags: GetFlags,
+        addresses: Vec<Address>,
         environment: &Environment,
     ) -> Result<Self, CommandError> {
         check_output(&flags)?;
         let GetFlags {
-            addresses,
+            addresses: _,
             destination,
             name,
             overwrite,
@@ -82,12 +83,14 @@ impl GetSettings {
             exclude,
             exclude_from,
             retry_for,
+            silence,
             trust_first_use,
             dry_run,
             json,
             report,
             quiet,
         } = flags;
+        refuse_silence(silence)?;
         if addresses.len() > 1 && (name.is_some() || expect.is_some()) {
             return Err(CommandError::usage(
                 "--as and --expect are for a single ADDRESS",
@@ -112,11 +115,7 @@ impl GetSettings {
                 dry_run,
                 ..DownloadSettings::default()
             };
-            let existing = match (overwrite, keep_both) {
-                (true, _) => Existing::Overwrite,
-                (_, true) => Existing::KeepBoth,
-                _ => Existing::Refuse,
-            };
+            let existing = existing(overwrite, keep_both);
             GetDestination::Directory {
                 path: destination,
                 options: DestinationOptions {
@@ -128,7 +127,6 @@ impl GetSettings {
                 download: Box::new(download),
             }
         };
-        let addresses = address::read_all(&addresses, environment)?;
         Ok(Self {
             trust: TrustSettings::resolve(&addresses, trust_first_use, environment)?,
             addresses,
@@ -137,6 +135,25 @@ impl GetSettings {
             report,
             quiet,
         })
+    }
+}
+
+/// What becomes of a file that is here.
+pub(super) fn existing(overwrite: bool, keep_both: bool) -> Existing {
+    match (overwrite, keep_both) {
+        (true, _) => Existing::Overwrite,
+        (_, true) => Existing::KeepBoth,
+        _ => Existing::Refuse,
+    }
+}
+
+/// Only the plain mode has to guess where a file ends.
+pub(super) fn refuse_silence(silence: Option<TimeSpan>) -> Result<(), CommandError> {
+    match silence {
+        None => Ok(()),
+        Some(_) => Err(CommandError::usage(
+            "--silence is for plain:// addresses; others say where a file ends",
+        )),
     }
 }
 
@@ -185,7 +202,7 @@ fn check_output(flags: &GetFlags) -> Result<(), CommandError> {
     }
 }
 
-fn is_output(destination: &Path) -> bool {
+pub(super) fn is_output(destination: &Path) -> bool {
     destination.as_os_str() == "-"
 }
 

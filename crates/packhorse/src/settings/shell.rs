@@ -1,12 +1,12 @@
 //! What `packhorse shell` is told.
 
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use packhorse_protocol::address::Address;
 
-use super::get::parse_name;
-use crate::address;
+use super::get::{parse_name, refuse_silence};
 use crate::environment::Environment;
 use crate::exit::CommandError;
 use crate::flags::ShellFlags;
@@ -28,18 +28,18 @@ pub(crate) struct ShellSettings {
 impl ShellSettings {
     pub(super) fn resolve(
         flags: ShellFlags,
+        address: Address,
         environment: &Environment,
     ) -> Result<Self, CommandError> {
         let ShellFlags {
-            address,
+            address: _,
             prefix,
             destination,
+            silence,
             trust_first_use,
         } = flags;
-        let prefix = prefix.into_vec();
-        // Whether it is a name in the end shows with each file; that it never can be shows now.
-        parse_name(&[prefix.as_slice(), b"x"].concat())?;
-        let address = address::read(address.as_deref(), environment)?;
+        refuse_silence(silence)?;
+        let prefix = parse_prefix(prefix)?;
         Ok(Self {
             trust: TrustSettings::resolve(
                 std::slice::from_ref(&address),
@@ -51,4 +51,12 @@ impl ShellSettings {
             destination,
         })
     }
+}
+
+/// What `--prefix` puts before names. Whether it is a name in the end shows with each file; that it
+/// never can be shows now.
+pub(super) fn parse_prefix(prefix: OsString) -> Result<Vec<u8>, CommandError> {
+    let prefix = prefix.into_vec();
+    parse_name(&[prefix.as_slice(), b"x"].concat())?;
+    Ok(prefix)
 }

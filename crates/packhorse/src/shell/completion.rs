@@ -31,7 +31,7 @@ const LIST_AGE_MAX: Duration = Duration::from_secs(5);
 const NAMES_MAX: usize = 10_000;
 
 /// The names on the server, as far as they were asked for.
-pub(super) struct RemoteNames {
+pub(crate) struct RemoteNames {
     connector: Arc<Connector<KernelDialer>>,
     runtime: Handle,
     directory: Arc<Mutex<RelativePath>>,

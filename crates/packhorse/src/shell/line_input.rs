@@ -18,7 +18,7 @@ const LINE_BYTES_MAX: u64 = 64 << 10;
 const HISTORY_LINES_MAX: usize = 1000;
 
 /// Lines, one after the other.
-pub(super) enum LineInput {
+pub(crate) enum LineInput {
     /// A person at a terminal.
     Editor {
         /// What they type with.
@@ -34,11 +34,12 @@ pub(super) enum LineInput {
 }
 
 impl LineInput {
-    /// The lines of this process; `names` completes them on a terminal.
+    /// The lines of this process; `names`, if there are any, complete them on a
+    /// terminal.
     ///
     /// # Errors
     /// The terminal cannot be used.
-    pub(super) fn open(names: RemoteNames, state: &State) -> Result<Self, CommandError> {
+    pub(crate) fn open(names: Option<RemoteNames>, state: &State) -> Result<Self, CommandError> {
         let is_terminal = io::stdin().is_terminal();
         if !is_terminal || !io::stdout().is_terminal() {
             let prompt = is_terminal && io::stderr().is_terminal();
@@ -52,7 +53,7 @@ impl LineInput {
             .auto_add_history(true)
             .build();
         let mut editor = Editor::with_config(config).or_exit(Exit::LocalIo, failed)?;
-        editor.set_helper(Some(names));
+        editor.set_helper(names);
         let history = state.file_in_place("history").ok();
         if let Some(path) = &history {
             // It is missing the first time.
@@ -65,7 +66,7 @@ impl LineInput {
     }
 
     /// Whether a person is typing.
-    pub(super) fn is_interactive(&self) -> bool {
+    pub(crate) fn is_interactive(&self) -> bool {
         matches!(self, Self::Editor { .. })
     }
 
@@ -73,7 +74,7 @@ impl LineInput {
     ///
     /// # Errors
     /// The input cannot be read.
-    pub(super) fn next(&mut self, prompt: &str) -> Result<Option<String>, CommandError> {
+    pub(crate) fn next(&mut self, prompt: &str) -> Result<Option<String>, CommandError> {
         let failed = || "standard input cannot be read";
         match self {
             Self::Editor { editor, history } => loop {

@@ -3,7 +3,7 @@
 use super::words;
 
 /// What the shell prints for `help`.
-pub(super) const HELP: &str = "\
+pub(crate) const HELP: &str = "\
 NAME               fetch that file
 get NAME...        fetch files or whole directories, also those called like a command
 ls [-l] [PATH]     list
@@ -16,11 +16,11 @@ an empty line      end
 Names are typed as `ls` shows them; quote those with spaces, or put \\ before each space.";
 
 /// The commands, for completion.
-pub(super) const COMMANDS: [&str; 6] = ["cat", "cd", "get", "help", "ls", "pwd"];
+pub(crate) const COMMANDS: [&str; 6] = ["cat", "cd", "get", "help", "ls", "pwd"];
 
 /// What a line asks for. Names are as they were typed, their quotes removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Request {
+pub(crate) enum Request {
     /// Fetch this file.
     Fetch(Vec<u8>),
     /// Fetch these files and directories.
@@ -44,7 +44,7 @@ impl Request {
     ///
     /// # Errors
     /// What is wrong with it, for a person.
-    pub(super) fn parse(line: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(line: &str) -> Result<Self, &'static str> {
         let line = line.trim_matches([' ', '\t', '\r', '\n']);
         if line.is_empty() {
             return Ok(Self::End);

@@ -7,7 +7,7 @@ use packhorse_protocol::escape::Escaped;
 
 /// Why a line is not words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum WordError {
+pub(crate) enum WordError {
     /// A quote that is not closed.
     Quote,
     /// A backslash with nothing, or half of something, behind it.
@@ -16,20 +16,20 @@ pub(super) enum WordError {
 
 /// The word at the end of a line that is still being typed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct LastWord {
+pub(crate) struct LastWord {
     /// Where it begins in the line, in bytes.
-    pub(super) start: usize,
+    pub(crate) start: usize,
     /// What it means so far.
-    pub(super) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// How many words stand before it.
-    pub(super) index: usize,
+    pub(crate) index: usize,
 }
 
 /// The words of a line.
 ///
 /// # Errors
 /// Something is left open.
-pub(super) fn split(line: &str) -> Result<Vec<Vec<u8>>, WordError> {
+pub(crate) fn split(line: &str) -> Result<Vec<Vec<u8>>, WordError> {
     let mut reader = Reader::new(line);
     let mut words = Vec::new();
     while reader.skip_spaces() {
@@ -39,7 +39,7 @@ pub(super) fn split(line: &str) -> Result<Vec<Vec<u8>>, WordError> {
 }
 
 /// The last word of `line`; an empty one behind a space. Open quotes may stay open.
-pub(super) fn last(line: &str) -> Option<LastWord> {
+pub(crate) fn last(line: &str) -> Option<LastWord> {
     let mut reader = Reader::new(line);
     let mut last = LastWord {
         start: 0,
@@ -72,7 +72,7 @@ pub(super) fn last(line: &str) -> Option<LastWord> {
 }
 
 /// The text that means the word `bytes`.
-pub(super) fn quote(bytes: &[u8]) -> String {
+pub(crate) fn quote(bytes: &[u8]) -> String {
     let mut text = String::new();
     for character in Escaped(bytes).to_string().chars() {
         if matches!(character, ' ' | '"' | '\'') {

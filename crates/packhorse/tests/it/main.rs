@@ -10,6 +10,7 @@ mod fetching;
 mod help;
 mod kills;
 mod listing;
+mod plain_client;
 mod plain_server;
 mod python;
 mod refusals;

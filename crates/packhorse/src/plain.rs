@@ -1,0 +1,278 @@
+//! Files in the plain mode: what `get` and `shell` share.
+
+pub(crate) mod get;
+pub(crate) mod shell;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use packhorse_client::plain::{PlainConnection, PlainError, PlainFetch, PlainRest};
+use packhorse_client::report::Totals;
+use packhorse_protocol::address::HostPort;
+use packhorse_protocol::path::{Name, RelativePath};
+use packhorse_protocol::plain_address::PlainName;
+use packhorse_storage::destination::{
+    Destination, DestinationError, DestinationOptions, EntryError, JobName, Placed, StreamedFile,
+};
+use packhorse_storage::disk::Disk;
+use packhorse_storage::workers::DiskWorkers;
+use packhorse_transport::kernel::ClearDialer;
+use packhorse_transport::throttle::Throttle;
+use tokio::io::AsyncWriteExt;
+
+use crate::cat::Output;
+use crate::exit::{CommandError, Exit, OrExit, output_ended};
+
+/// What is said wherever something came in the plain mode.
+const NOT_VERIFIED: &str =
+    "nothing is verified: the plain mode has no key, no encryption and no hashes";
+
+/// What is said of a file behind which more came.
+const INCOMPLETE: &str = "more of it came after a silence had been taken for its end: what is here is \
+                          not all of it; fetch it again with a longer --silence";
+
+/// A server of the plain mode.
+struct PlainServer {
+    place: HostPort,
+    silence: Duration,
+    connection: PlainConnection<ClearDialer>,
+    throttle: Option<Throttle>,
+    /// What it sent last, if silence ended that.
+    last: Option<PlainName>,
+}
+
+/// A directory to fetch into.
+struct Folder {
+    path: PathBuf,
+    options: DestinationOptions,
+    /// What to do about a file that is here already.
+    advice: &'static str,
+    workers: Arc<DiskWorkers>,
+    /// What came so far, for whoever looks on.
+    totals: Arc<Totals>,
+}
+
+/// A file that was fetched.
+#[derive(Debug, PartialEq, Eq)]
+struct Saved {
+    /// What it is called here.
+    name: Name,
+    bytes: u64,
+}
+
+impl PlainServer {
+    fn new(place: HostPort, silence: Duration, rate_limit: Option<u64>) -> Self {
+        Self {
+            connection: PlainConnection::new(ClearDialer::new(place.clone()), silence),
+            place,
+            silence,
+            throttle: rate_limit.map(Throttle::new),
+            last: None,
+        }
+    }
+
+    /// Dials if there is no connection.
+    async fn open(&mut self) -> Result<(), CommandError> {
+        let opened = self.connection.open().await;
+        opened.map_err(|error| CommandError::new(Exit::NoConnection, error))
+    }
+
+    /// The name of the last file if it turns out not to have been complete.
+    async fn look_for_rest(&mut self) -> Option<PlainName> {
+        let last = self.last.take();
+        match self.connection.look_for_rest().await {
+            PlainRest::Nothing => None,
+            PlainRest::More => last,
+        }
+    }
+
+    /// Fetches the file `name` into `folder`, to be called `local_name` there.
+    async fn save(
+        &mut self,
+        name: &PlainName,
+        local_name: &Name,
+        is_last: bool,
+        folder: &Folder,
+    ) -> Result<Saved, CommandError> {
+        let job = JobName::new(
+            format!("plain://{}", self.place).as_bytes(),
+            name.as_bytes(),
+        );
+        let path = RelativePath::from(local_name.clone());
+        let (destination, file) = folder.begin(&job, &path).await?;
+        self.last = Some(name.clone());
+        let Self {
+            connection,
+            throttle,
+            ..
+        } = self;
+        let saving = async {
+            let mut fetch = connection
+                .fetch(name, is_last)
+                .await
+                .map_err(|error| explain(&error))?;
+            let file = folder.receive(&mut fetch, file, throttle.as_ref()).await?;
+            let bytes = fetch.received_bytes();
+            let placed = folder.work(move || file.finish()).await?;
+            folder.totals.files_fetched.fetch_add(1, Ordering::Relaxed);
+            Ok(Saved {
+                name: match placed.map_err(|error| unwritten(&error, folder.advice))? {
+                    Placed::Beside(name) => name,
+                    _ => local_name.clone(),
+                },
+                bytes,
+            })
+        };
+        let saved = saving.await;
+        let report = folder.work(move || destination.finish()).await?;
+        match (&saved, report.root) {
+            (Ok(_), Err(error)) => Err(unwritten(&error, folder.advice)),
+            _ => saved,
+        }
+    }
+
+    /// Writes the file `name` to standard output. Returns how many bytes; `None` if nobody wanted to
+    /// read to the end.
+    async fn write_out(
+        &mut self,
+        name: &PlainName,
+        is_last: bool,
+        is_terminal: bool,
+    ) -> Result<Option<u64>, CommandError> {
+        self.last = Some(name.clone());
+        let output = Output {
+            is_terminal,
+            throttle: self.throttle.take(),
+        };
+        let fetched = self.connection.fetch(name, is_last).await;
+        let mut fetch = fetched.map_err(|error| explain(&error))?;
+        let (fetched, written) = output
+            .take(async |mut pipe| {
+                while let Some(bytes) = fetch.next().await? {
+                    if pipe.write_all(&bytes).await.is_err() {
+                        // Nobody reads it; the writer knows why.
+                        break;
+                    }
+                }
+                Ok(())
+            })
+            .await?;
+        match (written, fetched) {
+            (Err(error), _) => output_ended(error).map(|_| None),
+            (Ok(bytes), Ok(())) => Ok(Some(bytes)),
+            (Ok(_), Err(error)) => Err(explain(&error)),
+        }
+    }
+
+    /// What to say of a file of which nothing came.
+    fn doubt(&self, saved: &Saved) -> Option<String> {
+        (saved.bytes == 0).then(|| {
+            format!(
+                "{}: nothing came within {:?}, so it is taken for an empty file; if the server is \
+                 slow, use a longer --silence",
+                saved.name, self.silence
+            )
+        })
+    }
+}
+
+impl Folder {
+    fn new(
+        path: &Path,
+        options: DestinationOptions,
+        advice: &'static str,
+        workers: Arc<DiskWorkers>,
+    ) -> Self {
+        Self {
+            path: path.to_owned(),
+            options,
+            advice,
+            workers,
+            totals: Arc::default(),
+        }
+    }
+
+    /// Begins the file `path`; whether it may be written shows before it is asked for.
+    async fn begin(
+        &self,
+        job: &JobName,
+        path: &RelativePath,
+    ) -> Result<(Destination, StreamedFile), CommandError> {
+        self.totals.files_seen.fetch_add(1, Ordering::Relaxed);
+        let (folder, options, advice) = (self.path.clone(), self.options, self.advice);
+        let (job, path) = (*job, path.clone());
+        let begun = self.work(move || {
+            let destination = Destination::open(Disk::new(), &folder, &job, options)
+                .map_err(|error| unusable(&error))?;
+            match destination.begin_streamed(&path) {
+                Ok(file) => Ok((destination, file)),
+                Err(error) => {
+                    // Nothing was written, so nothing can be left behind.
+                    let _ = destination.finish();
+                    Err(unwritten(&error, advice))
+                }
+            }
+        });
+        begun.await?
+    }
+
+    /// Writes all of a file that comes.
+    async fn receive(
+        &self,
+        fetch: &mut PlainFetch<'_, ClearDialer>,
+        mut file: StreamedFile,
+        throttle: Option<&Throttle>,
+    ) -> Result<StreamedFile, CommandError> {
+        while let Some(bytes) = fetch.next().await.map_err(|error| explain(&error))? {
+            if let Some(throttle) = throttle {
+                throttle.pass(bytes.len()).await;
+            }
+            let length = bytes.len() as u64;
+            let append = move || {
+                let appended = file.append(&bytes);
+                (file, appended)
+            };
+            let appended;
+            (file, appended) = self.work(append).await?;
+            appended.map_err(|error| unwritten(&error, self.advice))?;
+            self.totals
+                .bytes_fetched
+                .fetch_add(length, Ordering::Relaxed);
+        }
+        Ok(file)
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, CommandError> {
+        let done = self.workers.run(work).await;
+        done.or_exit(Exit::LocalIo, || "cannot write")
+    }
+}
+
+fn explain(error: &PlainError) -> CommandError {
+    let exit = match error {
+        PlainError::NotFound => Exit::SomeFailed,
+        PlainError::Dial(_) | PlainError::Lost { .. } => Exit::NoConnection,
+    };
+    CommandError::new(exit, error)
+}
+
+fn unusable(error: &DestinationError) -> CommandError {
+    CommandError::new(Exit::LocalIo, error)
+}
+
+fn unwritten(error: &EntryError, advice: &str) -> CommandError {
+    if error.is_refusal_to_overwrite() {
+        let message = format!("it exists here already; {advice}");
+        return CommandError::new(Exit::SomeFailed, message);
+    }
+    let exit = match error.is_local_io() {
+        true => Exit::LocalIo,
+        false => Exit::SomeFailed,
+    };
+    CommandError::new(exit, error)
+}

@@ -1,0 +1,175 @@
+//! `packhorse shell plain://…`
+
+use std::io::{self, IsTerminal};
+
+use packhorse_protocol::path::Name;
+use packhorse_protocol::plain_address::PlainName;
+use packhorse_storage::destination::DestinationOptions;
+use tokio::runtime::Runtime;
+
+use super::{Folder, INCOMPLETE, NOT_VERIFIED, PlainServer, Saved};
+use crate::exit::{CommandError, Exit, Outcome, output_ended};
+use crate::fetch::{client_runtime, client_workers};
+use crate::output::{print, say};
+use crate::settings::PlainShellSettings;
+use crate::shell::line_input::LineInput;
+use crate::shell::request::Request;
+use crate::shell::{interruptible, words};
+
+const HELP: &str = "\
+NAME               fetch that file
+get NAME...        fetch files, also those called like a command
+cat NAME           show a file
+help               show this
+an empty line      end
+
+The server is one of the plain mode: it has no lists, and nothing of what comes is verified.";
+
+/// Asks for a file name, fetches it, asks for the next.
+pub(crate) fn run(settings: PlainShellSettings) -> Outcome {
+    let PlainShellSettings {
+        place,
+        prefix,
+        destination,
+        silence,
+        state,
+    } = settings;
+    let runtime = client_runtime()?;
+    let mut server = PlainServer::new(place, silence, None);
+    // So that a wrong address shows before the first question.
+    runtime.block_on(server.open())?;
+    let input = LineInput::open(None, &state)?;
+    let shell = PlainShell {
+        is_interactive: input.is_interactive(),
+        runtime,
+        server,
+        prefix,
+        folder: Folder::new(
+            &destination,
+            DestinationOptions::default(),
+            "move it away first",
+            client_workers()?,
+        ),
+    };
+    shell.run(input)
+}
+
+struct PlainShell {
+    runtime: Runtime,
+    server: PlainServer,
+    prefix: Vec<u8>,
+    folder: Folder,
+    is_interactive: bool,
+}
+
+/// Why a request was not done.
+enum Stop {
+    /// The next one may be.
+    Failed(CommandError),
+    /// Nobody reads what the shell prints.
+    Output(io::Error),
+}
+
+impl From<CommandError> for Stop {
+    fn from(failure: CommandError) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl PlainShell {
+    fn run(mut self, mut input: LineInput) -> Outcome {
+        say(format_args!("{}: {NOT_VERIFIED}", self.server.place));
+        if self.is_interactive {
+            say("Type a file name to fetch it, `help` for all commands, an empty line to end.");
+        }
+        let prompt = format!("plain://{}> ", self.server.place);
+        let end = loop {
+            let Some(line) = input.next(&prompt)? else {
+                if self.is_interactive {
+                    say("");
+                }
+                break Ok(Exit::Done);
+            };
+            let done = match Request::parse(&line) {
+                Ok(Request::End) => break Ok(Exit::Done),
+                Ok(request) => self.handle(request),
+                Err(why) => Err(CommandError::usage(why).into()),
+            };
+            match done {
+                Ok(()) => {}
+                Err(Stop::Failed(failure)) => say(format_args!("{:#}", failure.error)),
+                Err(Stop::Output(error)) => break output_ended(error),
+            }
+        };
+        self.say_rest();
+        self.runtime.block_on(self.server.connection.close());
+        end
+    }
+
+    fn handle(&mut self, request: Request) -> Result<(), Stop> {
+        self.say_rest();
+        match request {
+            Request::Fetch(name) => self.fetch(&name),
+            Request::Get(names) => names.iter().try_for_each(|name| match self.fetch(name) {
+                // The others may still come.
+                Err(Stop::Failed(failure)) => {
+                    say(format_args!("{:#}", failure.error));
+                    Ok(())
+                }
+                done => done,
+            }),
+            Request::Show(name) => self.show(&name),
+            Request::Help => print(HELP).map_err(Stop::Output),
+            Request::List { .. } | Request::Change(_) | Request::Where => {
+                let message = "the plain mode has no lists and no directories to go to";
+                Err(CommandError::usage(message).into())
+            }
+            Request::End => Ok(()),
+        }
+    }
+
+    fn fetch(&mut self, typed: &[u8]) -> Result<(), Stop> {
+        let name = parse(typed)?;
+        let local_name = self.local_name(&name)?;
+        let saving = self.server.save(&name, &local_name, false, &self.folder);
+        let saved = interruptible(&self.runtime, self.is_interactive, saving);
+        let saved = saved
+            .unwrap_or_else(|| Err(CommandError::new(Exit::SomeFailed, "interrupted")))
+            .map_err(|failure| failure.about(&name))?;
+        if let Some(doubt) = self.server.doubt(&saved) {
+            say(doubt);
+        }
+        let Saved { name, bytes } = saved;
+        print(format_args!("wrote {name}, {bytes} bytes, not verified")).map_err(Stop::Output)
+    }
+
+    fn show(&mut self, typed: &[u8]) -> Result<(), Stop> {
+        let name = parse(typed)?;
+        let is_terminal = io::stdout().is_terminal();
+        let showing = self.server.write_out(&name, false, is_terminal);
+        let shown = interruptible(&self.runtime, self.is_interactive, showing);
+        match shown {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(failure)) => Err(failure.about(&name).into()),
+            None => Err(CommandError::new(Exit::SomeFailed, "interrupted").into()),
+        }
+    }
+
+    fn local_name(&self, name: &PlainName) -> Result<Name, CommandError> {
+        let unusable = |error| CommandError::usage(format!("{name}: as a name here, {error}"));
+        let own = name.local_name().map_err(unusable)?;
+        Name::parse(&[&self.prefix, own.as_bytes()].concat()).map_err(unusable)
+    }
+
+    /// Says so if more came of the last file than was taken for all of it.
+    fn say_rest(&mut self) {
+        if let Some(name) = self.runtime.block_on(self.server.look_for_rest()) {
+            say(format_args!("{name}: {INCOMPLETE}"));
+        }
+    }
+}
+
+fn parse(typed: &[u8]) -> Result<PlainName, CommandError> {
+    PlainName::parse(typed)
+        .map_err(|error| CommandError::usage(format!("{}: {error}", words::quote(typed))))
+}
