@@ -4,6 +4,7 @@
 //! person would start them. What arrived is compared by a walk that shares no code with them.
 
 mod compare;
+mod half_done;
 mod processes;
 mod sample_tree;
 mod scratch;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use self::compare::compare;
-use self::processes::{Client, Program, ServerProcess};
+use self::processes::{Client, ClientReport, Program, ServerProcess};
 use self::sample_tree::SampleTree;
 use self::scratch::{Interrupted, Scratch};
 use crate::byte_count::{ByteCount, Counted};
@@ -30,6 +31,9 @@ const SLOWED_SECONDS: u64 = 6;
 
 /// How long a client that is to be killed fetches before that.
 const HEAD_START: Duration = Duration::from_millis(1500);
+
+/// How much of the large file it has by then, at least: some whole groups.
+const HALF_DONE_BYTES_MIN: u64 = 4 << 20;
 
 /// How long any step may take.
 const STEP_TIME_MAX: Duration = Duration::from_secs(180);
@@ -121,6 +125,8 @@ fn show(scratch: &Path, interrupted: &Interrupted) -> Result<()> {
         third.id(),
     ));
     kill_on_the_way(&mut third, &source, &destinations[2], interrupted)?;
+    half_done::damage(&destinations[2])?;
+    tell("   Changed one byte of what has arrived of it.");
 
     let again = Client::start(&program, &server, "third-again", &destinations[2], &[])?;
     tell(format_args!(
@@ -129,6 +135,9 @@ fn show(scratch: &Path, interrupted: &Interrupted) -> Result<()> {
     ));
     for (name, client) in [("first", first), ("second", second), ("third", again)] {
         let report = client.wait()?;
+        if name == "third" {
+            tell_of_resume(&report)?;
+        }
         tell(format_args!(
             "   The {name} client is done: fetched {}, {}, at {}/s; had {} already.",
             Counted(report.files_fetched, "file"),
@@ -153,6 +162,20 @@ fn show(scratch: &Path, interrupted: &Interrupted) -> Result<()> {
     Ok(())
 }
 
+fn tell_of_resume(report: &ClientReport) -> Result<()> {
+    ensure!(
+        report.bytes_resumed > 0 && report.bytes_differing > 0,
+        "what was half done was not gone on with, or the changed byte was not noticed"
+    );
+    tell(format_args!(
+        "   The third client went on with {} that had arrived before it was killed. {} of that, \
+         around the changed byte, did not match the server's hash and were fetched again.",
+        ByteCount(report.bytes_resumed),
+        ByteCount(report.bytes_differing),
+    ));
+    Ok(())
+}
+
 /// A key with one wrong character opens nothing.
 fn refuse_wrong_key(program: &Program<'_>, server: &ServerProcess, scratch: &Path) -> Result<()> {
     let destination = scratch.join("refused");
@@ -174,8 +197,12 @@ fn kill_on_the_way(
     interrupted: &Interrupted,
 ) -> Result<()> {
     wait_for_first_file(client, destination, interrupted)?;
-    let until = Instant::now() + HEAD_START;
-    while Instant::now() < until {
+    let (until, at_last) = (Instant::now() + HEAD_START, Instant::now() + STEP_TIME_MAX);
+    while Instant::now() < until || half_done::bytes(destination) < HALF_DONE_BYTES_MIN {
+        ensure!(
+            Instant::now() < at_last,
+            "nothing of the large file has arrived in {STEP_TIME_MAX:?}"
+        );
         sleep(Duration::from_millis(20));
         interrupted.check()?;
     }
@@ -187,8 +214,9 @@ fn kill_on_the_way(
     );
     tell(format_args!(
         "5. Killed the third client (SIGKILL) on the way. {} of its files had their names by then; \
-         each of them is complete and right. The large one has no name yet.",
+         each of them is complete and right. The large one has no name yet; {} of it have arrived.",
         left.files,
+        ByteCount(half_done::bytes(destination)),
     ));
     Ok(())
 }
@@ -222,7 +250,7 @@ fn conclude() {
     tell(
         "9. What this has shown: one server gives a whole tree to several clients at once; a name \
          appears only when its content is complete; a client that is killed leaves nothing wrong \
-         behind, and the same command finishes its work; a wrong key opens nothing; every byte, \
+         behind, and the same command finishes its work with what is there and right; a wrong key opens nothing; every byte, \
          name, time, mode and link arrived.",
     );
 }

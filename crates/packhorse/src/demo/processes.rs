@@ -53,6 +53,10 @@ pub(super) struct ClientReport {
     pub(super) files_fetched: u64,
     pub(super) bytes_fetched: u64,
     pub(super) files_kept: u64,
+    /// Bytes that were there from an interrupted run, and right.
+    pub(super) bytes_resumed: u64,
+    /// Bytes that were there from an interrupted run, and not right.
+    pub(super) bytes_differing: u64,
     seconds: f64,
 }
 
@@ -282,6 +286,10 @@ impl Client {
             files_fetched: number("files_fetched")?,
             bytes_fetched: number("bytes_fetched")?,
             files_kept: number("files_kept")?,
+            bytes_resumed: number("bytes_resumed")?,
+            bytes_differing: summary["bytes_again"]["differing"]
+                .as_u64()
+                .context("the report has no number")?,
             seconds: summary["seconds"].as_f64().unwrap_or_default(),
         })
     }

@@ -15,6 +15,8 @@ fn the_demo_proves_what_it_says_and_cleans_up() {
     for text in [
         "was refused (exit code 4)",
         "SIGKILL",
+        "Changed one byte",
+        "The third client went on with",
         "third: 41",
         "9. What this has shown",
     ] {
