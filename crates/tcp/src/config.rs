@@ -18,6 +18,9 @@ pub struct Config {
     pub nagle: bool,
     /// How long an acknowledgement may wait, 500 ms at most (RFC 9293 §3.8.6.3).
     pub delayed_ack: Duration,
+    /// Segments with data that are acknowledged at once when a connection begins, so that
+    /// the peer's slow start is not held up.
+    pub quick_acks: u32,
     /// Whether to ask for timestamps (RFC 7323).
     pub timestamps: bool,
     /// What is added to the clock in timestamps, so that they say nothing of it
@@ -100,6 +103,7 @@ impl Default for Config {
             send_buffer_bytes: 4 << 20,
             nagle: true,
             delayed_ack: Duration::from_millis(40),
+            quick_acks: 16,
             timestamps: true,
             timestamp_offset: 0,
             sack: true,

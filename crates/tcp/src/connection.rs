@@ -1,0 +1,256 @@
+//! One connection.
+
+mod arrive;
+mod close;
+mod expire;
+mod open;
+mod syn_sent;
+mod transmit;
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+pub use transmit::Transmit;
+
+use crate::challenge_ack::ChallengeAcks;
+use crate::config::Config;
+use crate::deadline::{Deadline, Reason};
+use crate::event::{Event, Failure};
+use crate::event_queue::EventQueue;
+use crate::handshake::Handshake;
+use crate::keep_alive::KeepAliveTimer;
+use crate::receiver::Receiver;
+use crate::sender::Sender;
+use crate::state::State;
+use crate::stats::Stats;
+use crate::time::Instant;
+use crate::timestamps::TimestampState;
+use crate::wire::Segment;
+
+/// One connection: segments, data and the time go in; segments, deadlines and data come out.
+///
+/// It does nothing by itself. After each call that takes `now`, drain it in this order:
+/// `poll_transmit` until `None`, `poll_event` until `None`, then sleep until a segment
+/// arrives, the user acts, or `poll_timeout` says so, and call `handle_timeout`. Time
+/// must not go backwards.
+#[derive(Debug)]
+pub struct Connection {
+    config: Config,
+    local: SocketAddr,
+    remote: SocketAddr,
+    state: State,
+    /// Until both SYNs are acknowledged.
+    handshake: Option<Handshake>,
+    sender: Sender,
+    /// From the peer's SYN on.
+    receiver: Option<Receiver>,
+    timestamps: Option<TimestampState>,
+    /// By how much the peer's windows are shifted.
+    peer_shift: u8,
+    /// The largest payload of a segment beside timestamps.
+    payload_max: u64,
+    challenges: ChallengeAcks,
+    keep_alive: KeepAliveTimer,
+    keep_alive_due: bool,
+    user_timeout: Duration,
+    /// When TIME-WAIT is over.
+    time_wait_until: Option<Instant>,
+    /// When the peer's FIN is no longer waited for.
+    fin_wait_2_until: Option<Instant>,
+    /// The user has closed for reading too.
+    reader_gone: bool,
+    /// The last `read` came back empty.
+    reader_waits: bool,
+    /// The last `write` was cut short.
+    writer_waits: bool,
+    /// A reset that waits to be sent.
+    reset: Option<Segment>,
+    failure: Option<Failure>,
+    events: EventQueue,
+    stats: Stats,
+}
+
+/// What `read` gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Read {
+    /// The next bytes, never none.
+    Data(Bytes),
+    /// Nothing yet; `Event::Readable` comes.
+    Pending,
+    /// The peer has closed, and everything it sent was read.
+    End,
+    /// The connection failed, and nothing more will come.
+    Failed(Failure),
+}
+
+impl Connection {
+    /// Our end.
+    #[must_use]
+    pub const fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The peer's end.
+    #[must_use]
+    pub const fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+
+    /// Where the connection is.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// Why it failed, if it did.
+    #[must_use]
+    pub const fn failure(&self) -> Option<Failure> {
+        self.failure
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Takes a segment that arrived at `now` and whose addresses are this connection's.
+    pub fn handle_segment(&mut self, now: Instant, segment: &Segment) {
+        self.stats.segments_received += 1;
+        match self.state {
+            // A segment for a connection that is gone is a stranger's.
+            State::Closed => return,
+            State::SynSent => self.arrive_in_syn_sent(now, segment),
+            _ => self.arrive(now, segment),
+        }
+        self.after_input();
+    }
+
+    /// Does what is due by `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.expire(now);
+        self.after_input();
+    }
+
+    /// The next thing to send now; call it until it gives `None`.
+    ///
+    /// At most `segments_max` segments, of which all but the last are equal in length.
+    /// For now each call gives one.
+    pub fn poll_transmit(&mut self, now: Instant, segments_max: usize) -> Option<Transmit> {
+        if segments_max == 0 {
+            return None;
+        }
+        let segment = self.next_segment(now)?;
+        self.stats.segments_sent += 1;
+        self.sender.describe(&mut self.stats);
+        Some(Transmit::new(self.local, self.remote, segment))
+    }
+
+    /// When `handle_timeout` is due next, and why; `None` if never.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        let deadline = |at: Option<Instant>, reason| at.map(|at| Deadline::new(at, reason));
+        if self.state == State::Closed {
+            return None;
+        }
+        if self.handshake.is_some() {
+            return self.handshake.as_ref().and_then(Handshake::poll_timeout);
+        }
+        let ack = self.receiver.as_ref().and_then(Receiver::ack_due_at);
+        let given_up = self
+            .sender
+            .waiting_since()
+            .map(|since| since + self.user_timeout);
+        Deadline::first([
+            self.sender.poll_timeout(),
+            deadline(ack, Reason::DelayedAck),
+            deadline(self.keep_alive_at(), Reason::KeepAlive),
+            deadline(given_up, Reason::UserTimeout),
+            deadline(self.fin_wait_2_until, Reason::FinWait2),
+            deadline(self.time_wait_until, Reason::TimeWait),
+        ])
+    }
+
+    /// The next event; call it until it gives `None`.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop()
+    }
+
+    /// Takes the next bytes, at most `bytes_max`, without copying them.
+    ///
+    /// What had arrived before a failure can still be read.
+    pub fn read(&mut self, now: Instant, bytes_max: usize) -> Read {
+        let _ = now;
+        if let Some(receiver) = &mut self.receiver
+            && receiver.readable() > 0
+            && bytes_max > 0
+        {
+            let (data, update) = receiver.read(bytes_max);
+            if update && self.state.can_receive() {
+                receiver.demand_ack();
+            }
+            return Read::Data(data);
+        }
+        if self.receiver.as_ref().is_some_and(Receiver::is_finished) {
+            return Read::End;
+        }
+        if let Some(failure) = self.failure {
+            return Read::Failed(failure);
+        }
+        if self.state == State::Closed {
+            return Read::End;
+        }
+        self.reader_waits = true;
+        Read::Pending
+    }
+
+    /// Takes as much of `data` as there is room for, and says how many bytes that were.
+    ///
+    /// Before the handshake is complete, data waits. None is taken once `shutdown`,
+    /// `close` or `abort` was called or the connection has failed. If it is cut short,
+    /// `Event::Writable` comes when there is room.
+    pub fn write(&mut self, now: Instant, data: Bytes) -> usize {
+        if self.state == State::Closed {
+            return 0;
+        }
+        let offered = data.len();
+        let accepted = self.sender.write(data, now);
+        self.writer_waits = accepted < offered;
+        accepted
+    }
+
+    /// Bytes that `write` would take now.
+    #[must_use]
+    pub fn writable(&self) -> u64 {
+        if self.state == State::Closed {
+            0
+        } else {
+            self.sender.room()
+        }
+    }
+
+    /// Bytes that can be read now.
+    #[must_use]
+    pub fn readable(&self) -> u64 {
+        self.receiver.as_ref().map_or(0, Receiver::readable)
+    }
+
+    /// What follows from whatever came in.
+    fn after_input(&mut self) {
+        if self.writer_waits && self.writable() > 0 {
+            self.writer_waits = false;
+            self.events.push(Event::Writable);
+        }
+        self.sender.describe(&mut self.stats);
+    }
+
+    /// Keep-alive is for connections on which nothing is awaited (RFC 9293 §3.8.4).
+    fn keep_alive_at(&self) -> Option<Instant> {
+        let applies = self.state.is_synchronized()
+            && self.state != State::TimeWait
+            && !self.sender.has_unacked();
+        if applies { self.keep_alive.due() } else { None }
+    }
+}

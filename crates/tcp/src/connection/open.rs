@@ -1,0 +1,141 @@
+//! How a connection begins.
+
+use core::net::SocketAddr;
+
+use super::Connection;
+use crate::challenge_ack::ChallengeAcks;
+use crate::config::Config;
+use crate::event::Event;
+use crate::event_queue::EventQueue;
+use crate::handshake::{self, Handshake, Role};
+use crate::keep_alive::KeepAliveTimer;
+use crate::receiver::Receiver;
+use crate::sender::{Agreed, Sender};
+use crate::seq::{SeqNumber, SequenceSpace};
+use crate::state::State;
+use crate::stats::Stats;
+use crate::time::Instant;
+use crate::timestamps::TimestampState;
+use crate::user_timeout;
+use crate::wire::{Flags, Packet, Segment};
+
+impl Connection {
+    /// Opens a connection from `local` to `remote`: the SYN is the first thing to transmit.
+    ///
+    /// `isn` comes from an [`IsnGenerator`](crate::IsnGenerator).
+    #[must_use]
+    pub fn connect(
+        config: &Config,
+        local: SocketAddr,
+        remote: SocketAddr,
+        isn: SeqNumber,
+        now: Instant,
+    ) -> Self {
+        let handshake = Handshake::new(config, Role::Active, None, now);
+        Self::new(config, local, remote, isn, State::SynSent, handshake, now)
+    }
+
+    /// Answers the SYN in `packet`; `None` if it is not one that opens a connection.
+    ///
+    /// Data in the SYN is not taken; the peer sends it again.
+    #[must_use]
+    pub fn accept(config: &Config, packet: &Packet, isn: SeqNumber, now: Instant) -> Option<Self> {
+        let syn = &packet.segment;
+        let opens = syn.flags.contains(Flags::SYN)
+            && !syn.flags.contains(Flags::FIN)
+            && !syn.flags.contains(Flags::RST)
+            && syn.ack.is_none();
+        if !opens {
+            return None;
+        }
+        let handshake = Handshake::new(config, Role::Passive, Some(syn.options), now);
+        let (local, remote) = (packet.destination, packet.source);
+        let state = State::SynReceived;
+        let mut connection = Self::new(config, local, remote, isn, state, handshake, now);
+        connection.take_syn(syn, now);
+        Some(connection)
+    }
+
+    fn new(
+        config: &Config,
+        local: SocketAddr,
+        remote: SocketAddr,
+        isn: SeqNumber,
+        state: State,
+        handshake: Handshake,
+        now: Instant,
+    ) -> Self {
+        Self {
+            config: config.clone(),
+            local,
+            remote,
+            state,
+            handshake: Some(handshake),
+            sender: Sender::new(config, SequenceSpace::new(isn), now),
+            receiver: None,
+            timestamps: None,
+            peer_shift: 0,
+            payload_max: 0,
+            challenges: ChallengeAcks::default(),
+            keep_alive: KeepAliveTimer::new(config.keep_alive, now),
+            keep_alive_due: false,
+            user_timeout: config.user_timeout.local,
+            time_wait_until: None,
+            fin_wait_2_until: None,
+            reader_gone: false,
+            reader_waits: true,
+            writer_waits: false,
+            reset: None,
+            failure: None,
+            events: EventQueue::default(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// Takes the numbers and options of the peer's SYN.
+    pub(super) fn take_syn(&mut self, syn: &Segment, now: Instant) {
+        let agreement = handshake::agree(&self.config, self.remote.ip(), &syn.options);
+        let space = SequenceSpace::new(syn.seq);
+        let own_mss = handshake::own_mss(&self.config, self.remote.ip());
+        self.receiver = Some(Receiver::new(
+            &self.config,
+            space,
+            own_mss,
+            agreement.our_shift,
+        ));
+        self.peer_shift = agreement.peer_shift;
+        self.payload_max = agreement.payload_max();
+        if let Some(stamp) = syn.options.timestamps
+            && agreement.timestamps
+        {
+            let offset = self.config.timestamp_offset;
+            self.timestamps = Some(TimestampState::new(offset, stamp.value, now));
+        }
+        self.user_timeout =
+            user_timeout::agree(&self.config.user_timeout, syn.options.user_timeout);
+        self.stats.mss = u32::try_from(agreement.mss).unwrap_or(u32::MAX);
+    }
+
+    /// Both SYNs are acknowledged; `window` is the peer's, scaled, from a segment at `seq`.
+    pub(super) fn establish(&mut self, now: Instant, seq: u64, window: u64) {
+        let Some(handshake) = self.handshake.take() else {
+            return;
+        };
+        let sack = self.config.sack && handshake.peer().is_some_and(|peer| peer.sack_permitted);
+        let agreed = Agreed {
+            mss: self.payload_max,
+            sack,
+            timestamp_offset: self.timestamps.map(|_| self.config.timestamp_offset),
+            seq,
+            window,
+            rtt: handshake.measured(now),
+            syn_retransmitted: handshake.was_retransmitted(),
+        };
+        self.sender.begin(&agreed, now);
+        self.state = State::Established;
+        self.events.push(Event::Connected);
+        if self.sender.is_closing() {
+            self.state = State::FinWait1;
+        }
+    }
+}

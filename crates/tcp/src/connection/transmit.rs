@@ -1,0 +1,161 @@
+//! What a connection sends next.
+
+use core::net::SocketAddr;
+
+use super::Connection;
+use crate::sender::Outgoing;
+use crate::seq::SequenceSpace;
+use crate::state::State;
+use crate::time::Instant;
+use crate::wire::{Ecn, Flags, Options, Packet, SackBlocks, Segment};
+
+/// Something to send: for now always one segment.
+///
+/// Later it may be several of equal length in a row, for drivers that can hand them to
+/// the kernel or the card at once; `packets` takes it apart either way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    packet: Packet,
+}
+
+impl Transmit {
+    pub(super) fn new(source: SocketAddr, destination: SocketAddr, segment: Segment) -> Self {
+        Self {
+            packet: Packet {
+                source,
+                destination,
+                ecn: Ecn::NotCapable,
+                segment,
+            },
+        }
+    }
+
+    /// The packets, in the order in which they go out.
+    pub fn packets(self) -> impl Iterator<Item = Packet> {
+        core::iter::once(self.packet)
+    }
+}
+
+impl Connection {
+    /// A reset, then the SYN, then an acknowledgement that says more than fits beside
+    /// data, then data, then a bare acknowledgement.
+    pub(super) fn next_segment(&mut self, now: Instant) -> Option<Segment> {
+        if let Some(reset) = self.reset.take() {
+            self.stats.resets_sent += 1;
+            return Some(reset);
+        }
+        if self.state == State::Closed {
+            return None;
+        }
+        if self.handshake.is_some() {
+            return self.next_syn(now);
+        }
+        let ack_due = self.is_ack_due(now);
+        let has_sack = self.has_sack_blocks();
+        if ack_due && has_sack {
+            return self.bare_ack(now);
+        }
+        let stamp = self.timestamps.map(|state| state.option(now).value);
+        let payload_max = self.payload_max;
+        if let Some(outgoing) = self
+            .sender
+            .poll_transmit(now, payload_max, stamp, &mut self.stats)
+        {
+            self.keep_alive_due = false;
+            return Some(self.data_segment(now, outgoing, !has_sack));
+        }
+        if core::mem::take(&mut self.keep_alive_due) {
+            return self.keep_alive_probe(now);
+        }
+        if ack_due { self.bare_ack(now) } else { None }
+    }
+
+    fn next_syn(&mut self, now: Instant) -> Option<Segment> {
+        let remote = self.remote.ip();
+        let answers = self.state == State::SynReceived;
+        let receiver = self.receiver.as_ref();
+        let number = receiver.map(|receiver| receiver.space().number(SequenceSpace::ORIGIN + 1));
+        let handshake = self
+            .handshake
+            .as_mut()
+            .filter(|handshake| handshake.is_due())?;
+        handshake.on_sent(now);
+        let mut syn = Segment::new(
+            self.sender.space().initial(),
+            if answers { number } else { None },
+        );
+        syn.flags = Flags::SYN;
+        syn.options = handshake.options(&self.config, remote, now);
+        // RFC 7323 §2.2: the window of a SYN is not scaled.
+        let window = self.config.receive_buffer_bytes.min(u64::from(u16::MAX));
+        syn.window = u16::try_from(window).unwrap_or(u16::MAX);
+        Some(syn)
+    }
+
+    fn is_ack_due(&self, now: Instant) -> bool {
+        self.receiver
+            .as_ref()
+            .is_some_and(|receiver| receiver.is_ack_due(now))
+    }
+
+    fn has_sack_blocks(&self) -> bool {
+        self.sender.has_sack()
+            && self
+                .receiver
+                .as_ref()
+                .is_some_and(|receiver| receiver.has_sack_blocks())
+    }
+
+    fn data_segment(&mut self, now: Instant, outgoing: Outgoing, whole: bool) -> Segment {
+        let options = Options {
+            timestamps: self.timestamps.map(|state| state.option(now)),
+            ..Options::default()
+        };
+        let mut segment = self.segment(outgoing.start, options, whole);
+        if outgoing.push && !outgoing.payload.is_empty() {
+            segment.flags = segment.flags | Flags::PSH;
+        }
+        if outgoing.fin {
+            segment.flags = segment.flags | Flags::FIN;
+        }
+        segment.payload = outgoing.payload;
+        segment
+    }
+
+    fn bare_ack(&mut self, now: Instant) -> Option<Segment> {
+        let mut options = Options {
+            timestamps: self.timestamps.map(|state| state.option(now)),
+            ..Options::default()
+        };
+        if self.sender.has_sack() {
+            let count_max = SackBlocks::count_beside(options.wire_bytes());
+            options.sack = self.receiver.as_ref()?.sack_blocks(count_max);
+        }
+        self.stats.pure_acks_sent += 1;
+        Some(self.segment(self.sender.acceptable_number(), options, true))
+    }
+
+    /// A segment that the peer has to answer: it lies before what it expects (RFC 9293 §3.8.4).
+    fn keep_alive_probe(&mut self, now: Instant) -> Option<Segment> {
+        self.receiver.as_ref()?;
+        let options = Options {
+            timestamps: self.timestamps.map(|state| state.option(now)),
+            ..Options::default()
+        };
+        Some(self.segment(self.sender.unacked() - 1, options, false))
+    }
+
+    /// A segment at `position` that acknowledges what has arrived.
+    fn segment(&mut self, position: u64, options: Options, whole: bool) -> Segment {
+        let seq = self.sender.space().number(position);
+        let Some(receiver) = &mut self.receiver else {
+            return Segment::new(seq, None);
+        };
+        let ack = receiver.space().number(receiver.next());
+        let mut segment = Segment::new(seq, Some(ack));
+        segment.options = options;
+        segment.window = receiver.window_field();
+        receiver.on_ack_sent(whole);
+        segment
+    }
+}

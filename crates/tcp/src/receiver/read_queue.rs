@@ -1,0 +1,62 @@
+//! What is in order and waits for the user.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+/// Pieces below this are gathered: a piece holds on to the whole packet it came in.
+pub(super) const GATHERED_BELOW_BYTES: usize = 512;
+
+/// Gathered bytes become a piece of their own at this size.
+const GATHERED_PIECE_BYTES: usize = 16 << 10;
+
+/// Pieces of packets, in order; small ones copied together.
+#[derive(Debug, Default)]
+pub(super) struct ReadQueue {
+    pieces: VecDeque<Bytes>,
+    gathered: Vec<u8>,
+    len: u64,
+}
+
+impl ReadQueue {
+    pub(super) fn push(&mut self, piece: Bytes) {
+        self.len += piece.len() as u64;
+        if piece.len() < GATHERED_BELOW_BYTES {
+            self.gathered.extend_from_slice(&piece);
+            if self.gathered.len() >= GATHERED_PIECE_BYTES {
+                self.close_gathered();
+            }
+        } else {
+            self.close_gathered();
+            self.pieces.push_back(piece);
+        }
+    }
+
+    /// The next bytes, at most `bytes_max` and at most one piece; empty if there are none.
+    pub(super) fn pop(&mut self, bytes_max: usize) -> Bytes {
+        if self.pieces.is_empty() {
+            self.close_gathered();
+        }
+        let Some(first) = self.pieces.front_mut() else {
+            return Bytes::new();
+        };
+        let data = first.split_to(bytes_max.min(first.len()));
+        if first.is_empty() {
+            self.pieces.pop_front();
+        }
+        self.len -= data.len() as u64;
+        data
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn close_gathered(&mut self) {
+        if !self.gathered.is_empty() {
+            let piece = core::mem::take(&mut self.gathered);
+            self.pieces.push_back(piece.into());
+        }
+    }
+}

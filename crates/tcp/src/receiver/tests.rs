@@ -1,0 +1,114 @@
+//! Tests of the receiving half.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::seq::SeqNumber;
+
+const FIRST: u64 = SequenceSpace::ORIGIN + 1;
+
+fn receiver(capacity: u64) -> Receiver {
+    let config = Config {
+        receive_buffer_bytes: capacity,
+        quick_acks: 0,
+        ..Config::default()
+    };
+    let space = SequenceSpace::new(SeqNumber::new(u32::MAX - 100));
+    Receiver::new(&config, space, 1_460, 0)
+}
+
+fn take(receiver: &mut Receiver, at: u64, length: usize) -> Arrival {
+    let payload = Bytes::from(vec![1; length]);
+    receiver.take(FIRST + at, &payload, false, Instant::default())
+}
+
+/// RFC 5681 §4.2: out of order and what fills a hole are acknowledged at once.
+#[test]
+fn holes_are_acknowledged_at_once() {
+    let now = Instant::default();
+    let mut receiver = receiver(60_000);
+    for (at, length, ready, out_of_order, due) in [
+        (0, 1_460, 1_460, false, false),
+        (2_920, 1_460, 0, true, true),
+        (1_460, 1_000, 1_000, false, true),
+        (2_460, 460, 460 + 1_460, false, true),
+        (4_380, 1_460, 1_460, false, false),
+        (0, 1_460, 0, false, true),
+    ] {
+        let arrival = take(&mut receiver, at, length);
+        assert_eq!(
+            (arrival.ready, arrival.out_of_order),
+            (ready, out_of_order),
+            "{at}"
+        );
+        assert_eq!(receiver.is_ack_due(now), due, "{at}");
+        if due {
+            receiver.on_ack_sent(true);
+        }
+    }
+}
+
+/// Behaviour 4: data outside of the window is dropped (and acknowledged).
+#[test]
+fn data_outside_the_window_is_dropped() {
+    let mut receiver = receiver(1_000);
+    let arrival = take(&mut receiver, 0, 1_460);
+    assert_eq!(arrival.ready, 1_000);
+    assert!(!arrival.out_of_order);
+    let arrival = take(&mut receiver, 1_000, 460);
+    assert_eq!(arrival, Arrival::default());
+    assert!(receiver.is_ack_due(Instant::default()));
+    assert_eq!(receiver.readable(), 1_000);
+}
+
+#[test]
+fn a_fin_counts_once_everything_before_it_is_there() {
+    let mut receiver = receiver(10_000);
+    let late = Bytes::from(vec![2; 10]);
+    let arrival = receiver.take(FIRST + 10, &late, true, Instant::default());
+    assert!(!arrival.finished);
+    let arrival = take(&mut receiver, 0, 10);
+    assert!(arrival.finished);
+    assert_eq!((arrival.ready, receiver.next()), (20, FIRST + 21));
+    // Nothing can come behind it.
+    assert_eq!(take(&mut receiver, 21, 10).ready, 0);
+    let arrival = receiver.take(FIRST + 20, &Bytes::new(), true, Instant::default());
+    assert!(!arrival.finished);
+}
+
+#[test]
+fn a_fin_that_contradicts_what_arrived_is_ignored() {
+    let mut receiver = receiver(10_000);
+    take(&mut receiver, 100, 100);
+    let arrival = receiver.take(FIRST, &Bytes::from(vec![2; 50]), true, Instant::default());
+    assert!(!arrival.finished);
+    assert_eq!(take(&mut receiver, 50, 50).ready, 150);
+}
+
+proptest! {
+    /// Whatever arrives in whatever order: what is read is what was sent, in order.
+    #[test]
+    fn what_is_read_is_what_was_sent(
+        segments in prop::collection::vec((0_usize..6_000, 0_usize..1_600, 0_usize..2_000), 1..80),
+    ) {
+        let sent: Vec<u8> = (0..8_000_u32).map(|at| (at % 251) as u8).collect();
+        let mut receiver = receiver(3_000);
+        let mut got = Vec::new();
+        for (at, length, read) in segments {
+            let payload = Bytes::copy_from_slice(&sent[at..at + length]);
+            receiver.take(FIRST + at as u64, &payload, false, Instant::default());
+            prop_assert!(receiver.next() <= receiver.edge());
+            prop_assert!(receiver.readable() <= 3_000);
+            got.extend_from_slice(&receiver.read(read).0);
+            receiver.window_field();
+        }
+        while receiver.readable() > 0 {
+            got.extend_from_slice(&receiver.read(usize::MAX).0);
+        }
+        prop_assert_eq!(&got[..], &sent[..got.len()]);
+        prop_assert_eq!(receiver.next(), FIRST + got.len() as u64);
+    }
+}

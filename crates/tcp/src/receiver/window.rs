@@ -1,0 +1,155 @@
+//! The window that the peer is offered (RFC 9293 §3.8.6.2.2).
+
+/// The largest shift (RFC 7323 §2.3).
+pub(crate) const SHIFT_MAX: u8 = 14;
+
+/// The largest window: 65,535 shifted by 14 (RFC 7323 §2.2).
+const WINDOW_BYTES_MAX: u64 = (u16::MAX as u64) << SHIFT_MAX;
+
+/// What was promised, and what there is room for.
+#[derive(Debug)]
+pub(super) struct ReceiveWindow {
+    /// Behind the last position that the peer may use; it never moves back (SHLD-14).
+    edge: u64,
+    capacity: u64,
+    mss: u64,
+    shift: u8,
+}
+
+/// The shift with which a buffer of `capacity` can be offered in full.
+pub(crate) fn shift_for(capacity: u64) -> u8 {
+    let mut shift = 0;
+    while shift < SHIFT_MAX && u64::from(u16::MAX) << shift < capacity {
+        shift += 1;
+    }
+    shift
+}
+
+impl ReceiveWindow {
+    /// The window of a SYN, which is not scaled, was offered from `next` on.
+    pub(super) fn new(next: u64, capacity: u64, mss: u64, shift: u8) -> Self {
+        let capacity = capacity.min(WINDOW_BYTES_MAX);
+        Self {
+            edge: next + capacity.min(u64::from(u16::MAX)),
+            capacity,
+            mss,
+            shift: shift.min(SHIFT_MAX),
+        }
+    }
+
+    pub(super) fn edge(&self) -> u64 {
+        self.edge
+    }
+
+    /// The window field of a segment with `next` acknowledged and `unread` bytes held.
+    ///
+    /// Behaviour 7: the edge moves by a segment or half of the buffer, or not at all.
+    pub(super) fn field(&mut self, next: u64, unread: u64) -> u16 {
+        let wanted = next + self.capacity.saturating_sub(unread);
+        let target = if wanted >= self.edge + self.step() {
+            wanted
+        } else {
+            self.edge
+        };
+        let unit = 1_u64 << self.shift;
+        let mut field = target.saturating_sub(next) >> self.shift;
+        // Rounding down would take back what was promised; rounding up would, byte by
+        // byte, promise more than the buffer holds, so it may do so by one unit only.
+        let limit = next.saturating_sub(unread) + self.capacity + unit;
+        if next + field * unit < self.edge && next + (field + 1) * unit <= limit {
+            field += 1;
+        }
+        let field = u16::try_from(field).unwrap_or(u16::MAX);
+        self.edge = self.edge.max(next + u64::from(field) * unit);
+        field
+    }
+
+    /// Whether a reader has made so much room that the peer should hear of it.
+    pub(super) fn is_update_due(&self, next: u64, unread: u64) -> bool {
+        let wanted = next + self.capacity.saturating_sub(unread);
+        let gained = wanted.saturating_sub(self.edge);
+        let left = self.edge.saturating_sub(next);
+        let worth = if left < 2 * self.mss {
+            self.step()
+        } else {
+            self.step().max(self.capacity / 4)
+        };
+        gained >= worth
+    }
+
+    /// The least by which the edge moves (RFC 9293 §3.8.6.2.2, MUST-39).
+    fn step(&self) -> u64 {
+        (self.capacity / 2).min(self.mss).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shift_fits_the_buffer() {
+        for (capacity, shift) in [
+            (0, 0),
+            (65_535, 0),
+            (65_536, 1),
+            (1 << 20, 5),
+            (u64::MAX, SHIFT_MAX),
+        ] {
+            assert_eq!(shift_for(capacity), shift, "{capacity}");
+        }
+    }
+
+    /// RFC 9293 §3.8.6.2.2 (MUST-39): by a segment, or by half of a small buffer.
+    #[test]
+    fn the_edge_moves_by_a_segment_or_not_at_all() {
+        let mut window = ReceiveWindow::new(1_000, 10_000, 1_460, 0);
+        assert_eq!(window.field(1_000, 0), 10_000);
+        assert_eq!(window.field(3_000, 2_000), 8_000);
+        assert_eq!(
+            window.field(3_000, 600),
+            8_000,
+            "1,400 bytes are not worth it"
+        );
+        assert_eq!(window.field(3_000, 500), 9_500);
+        let mut small = ReceiveWindow::new(1_000, 1_000, 1_460, 0);
+        assert_eq!(small.field(2_000, 1_000), 0);
+        assert_eq!(small.field(2_000, 501), 0);
+        assert_eq!(small.field(2_000, 500), 500);
+    }
+
+    #[test]
+    fn an_update_is_due_once_it_is_worth_a_segment() {
+        let mut window = ReceiveWindow::new(1_000, 10_000, 1_000, 0);
+        assert_eq!(window.field(11_000, 10_000), 0);
+        assert!(!window.is_update_due(11_000, 9_001));
+        assert!(window.is_update_due(11_000, 9_000));
+        assert_eq!(window.field(11_000, 5_000), 5_000);
+        assert!(
+            !window.is_update_due(11_000, 4_000),
+            "the peer can still send"
+        );
+        assert!(window.is_update_due(11_000, 2_500));
+    }
+
+    /// A reader that never reads, and a peer that fills the window byte by byte: what was
+    /// promised stays promised, and no more than a unit beyond the buffer.
+    #[test]
+    fn rounding_neither_takes_back_nor_runs_away() {
+        for shift in [0, 5, 14] {
+            let capacity = 100_000;
+            let mut window = ReceiveWindow::new(1_000, capacity, 1_460, shift);
+            let mut next = 1_000;
+            let mut edge = window.edge();
+            for _ in 0..200_000 {
+                window.field(next, next - 1_000);
+                assert!(window.edge() >= edge);
+                edge = window.edge();
+                if next < edge {
+                    next += 1;
+                }
+            }
+            assert!(edge - 1_000 <= capacity + (1 << shift), "{shift}: {edge}");
+        }
+    }
+}

@@ -1,0 +1,484 @@
+//! What is in flight, segment by segment, and what is known of each (RFC 6675).
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use crate::delivery_rate::SentMark;
+use crate::range_set::RangeSet;
+use crate::seq::SequenceSpace;
+use crate::time::Instant;
+
+/// Records of transmissions kept above those of segments in flight before they are weeded.
+const STALE_RECORDS_MAX: usize = 256;
+
+/// A run of the sequence space that was sent as one segment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sent {
+    pub(crate) start: u64,
+    /// Behind its last byte, or behind its FIN.
+    pub(crate) end: u64,
+    /// When it was sent last.
+    pub(crate) sent_at: Instant,
+    /// The number of its last transmission; later ones have larger numbers.
+    pub(crate) transmission: u64,
+    pub(crate) retransmitted: bool,
+    pub(crate) status: SentStatus,
+    /// What the rate estimator noted when it was sent last.
+    pub(crate) mark: SentMark,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SentStatus {
+    /// Thought to be on its way.
+    InFlight,
+    /// Given up, waiting to be sent again.
+    Lost,
+    /// Acknowledged selectively.
+    Sacked,
+}
+
+impl Sent {
+    pub(crate) fn len(&self) -> u64 {
+        self.end - self.start
+    }
+}
+
+/// All segments between SND.UNA and SND.NXT, without gaps.
+///
+/// Bounded by `Config::segments_in_flight_max`. No operation walks all of them for
+/// each acknowledgement: SACK blocks are compared with what was reported before, lost
+/// segments have an index, and losses are looked for in order of transmission.
+#[derive(Debug)]
+pub(crate) struct Scoreboard {
+    entries: VecDeque<Sent>,
+    /// Transmissions in order: number and end. Those that no longer count are dropped late.
+    order: VecDeque<(u64, u64)>,
+    /// The ends of the lost ones.
+    lost: BTreeSet<u64>,
+    sacked: RangeSet,
+    sacked_bytes: u64,
+    sacked_count: usize,
+    lost_bytes: u64,
+    transmissions: u64,
+    unacked: u64,
+    next: u64,
+}
+
+impl Scoreboard {
+    pub(crate) fn new() -> Self {
+        Self {
+            entries: VecDeque::new(),
+            order: VecDeque::new(),
+            lost: BTreeSet::new(),
+            sacked: RangeSet::default(),
+            sacked_bytes: 0,
+            sacked_count: 0,
+            lost_bytes: 0,
+            transmissions: 0,
+            unacked: SequenceSpace::ORIGIN + 1,
+            next: SequenceSpace::ORIGIN + 1,
+        }
+    }
+
+    /// SND.UNA.
+    pub(crate) fn unacked(&self) -> u64 {
+        self.unacked
+    }
+
+    /// SND.NXT.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// FlightSize of RFC 5681: everything that is not acknowledged cumulatively.
+    pub(crate) fn outstanding(&self) -> u64 {
+        self.next - self.unacked
+    }
+
+    /// Pipe of RFC 6675: what is thought to be in the network.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.outstanding() - self.sacked_bytes - self.lost_bytes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn sacked_bytes(&self) -> u64 {
+        self.sacked_bytes
+    }
+
+    /// Segments acknowledged selectively.
+    pub(crate) fn sacked_count(&self) -> usize {
+        self.sacked_count
+    }
+
+    pub(crate) fn lost_bytes(&self) -> u64 {
+        self.lost_bytes
+    }
+
+    /// The number of the last transmission.
+    pub(crate) fn transmissions(&self) -> u64 {
+        self.transmissions
+    }
+
+    pub(crate) fn first(&self) -> Option<&Sent> {
+        self.entries.front()
+    }
+
+    pub(crate) fn last(&self) -> Option<&Sent> {
+        self.entries.back()
+    }
+
+    /// The lost segment that comes first in the stream.
+    pub(crate) fn first_lost(&self) -> Option<&Sent> {
+        let end = self.lost.first()?;
+        self.entries.get(self.index_of(*end)?)
+    }
+
+    /// The end of the segment that begins at `start`.
+    pub(crate) fn end_of(&self, start: u64) -> Option<u64> {
+        let index = self.entries.partition_point(|sent| sent.start < start);
+        let sent = self.entries.get(index)?;
+        (sent.start == start).then_some(sent.end)
+    }
+
+    /// Notes that everything up to `end` was sent now, as one segment.
+    pub(crate) fn push(&mut self, end: u64, now: Instant, mark: SentMark) {
+        debug_assert!(end > self.next);
+        self.transmissions += 1;
+        self.entries.push_back(Sent {
+            start: self.next,
+            end,
+            sent_at: now,
+            transmission: self.transmissions,
+            retransmitted: false,
+            status: SentStatus::InFlight,
+            mark,
+        });
+        self.order.push_back((self.transmissions, end));
+        self.next = end;
+    }
+
+    /// Notes that the segment that ends at `end` was sent again now.
+    pub(crate) fn retransmit(&mut self, end: u64, now: Instant, mark: SentMark) {
+        self.transmissions += 1;
+        let transmission = self.transmissions;
+        let Some(index) = self.index_of(end) else {
+            return;
+        };
+        self.set_status(index, SentStatus::InFlight);
+        let Some(sent) = self.entries.get_mut(index) else {
+            return;
+        };
+        sent.sent_at = now;
+        sent.transmission = transmission;
+        sent.retransmitted = true;
+        sent.mark = mark;
+        self.order.push_back((transmission, end));
+        self.weed_order();
+    }
+
+    /// Cuts the segment that ends at `end` in two at `middle`, both as they were.
+    pub(crate) fn split(&mut self, end: u64, middle: u64) {
+        let Some(index) = self.index_of(end) else {
+            return;
+        };
+        let Some(sent) = self.entries.get_mut(index) else {
+            return;
+        };
+        if middle <= sent.start || middle >= sent.end {
+            return;
+        }
+        let mut first = *sent;
+        first.end = middle;
+        sent.start = middle;
+        self.entries.insert(index, first);
+        match first.status {
+            SentStatus::Lost => {
+                self.lost.insert(middle);
+            }
+            SentStatus::Sacked => self.sacked_count += 1,
+            // It keeps its place in time only by the number of its other half, so that
+            // it is found lost no earlier than that: as if it had been sent now.
+            SentStatus::InFlight => self.order.push_back((first.transmission, middle)),
+        }
+    }
+
+    /// Takes out what lies before `ack`; what was not known to have arrived goes to `delivered`.
+    pub(crate) fn acknowledge(&mut self, ack: u64, delivered: &mut Vec<Sent>) {
+        while let Some(sent) = self.entries.front().copied()
+            && sent.end <= ack
+        {
+            if sent.status != SentStatus::Sacked {
+                delivered.push(sent);
+            }
+            self.set_status(0, SentStatus::InFlight);
+            self.entries.pop_front();
+        }
+        if let Some(first) = self.entries.front_mut()
+            && first.start < ack
+        {
+            let cut = ack - first.start;
+            first.start = ack;
+            match first.status {
+                SentStatus::InFlight => {}
+                SentStatus::Lost => self.lost_bytes -= cut,
+                SentStatus::Sacked => self.sacked_bytes -= cut,
+            }
+        }
+        self.unacked = self.unacked.max(ack).min(self.next);
+        self.sacked.remove_before(self.unacked);
+    }
+
+    /// Marks the segments within `block` as arrived; those newly so go to `delivered`.
+    ///
+    /// A segment that is covered in part stays as it was: what of it arrived is known
+    /// when the rest has.
+    pub(crate) fn sack(&mut self, block: Range<u64>, delivered: &mut Vec<Sent>) {
+        let block = block.start.max(self.unacked)..block.end.min(self.next);
+        for gap in self.sacked.gaps(block) {
+            let mut index = self.entries.partition_point(|sent| sent.start < gap.start);
+            while let Some(sent) = self.entries.get(index).copied()
+                && sent.end <= gap.end
+            {
+                if sent.status != SentStatus::Sacked {
+                    self.set_status(index, SentStatus::Sacked);
+                    delivered.push(sent);
+                }
+                self.sacked.insert(sent.start..sent.end);
+                index += 1;
+            }
+        }
+    }
+
+    /// The segment in flight that was sent first, by its last transmission.
+    pub(crate) fn oldest_in_flight(&mut self) -> Option<Sent> {
+        while let Some((transmission, end)) = self.order.front().copied() {
+            if let Some(sent) = self.in_flight_by(transmission, end) {
+                return Some(sent);
+            }
+            self.order.pop_front();
+        }
+        None
+    }
+
+    /// Gives up the segment that ends at `end`, unless it has arrived or is lost already.
+    pub(crate) fn mark_lost(&mut self, end: u64) {
+        if let Some(index) = self.index_of(end)
+            && self.entries[index].status == SentStatus::InFlight
+        {
+            self.set_status(index, SentStatus::Lost);
+        }
+    }
+
+    /// Gives up everything in flight for which `lost` holds.
+    pub(crate) fn mark_lost_where(&mut self, lost: impl Fn(&Sent) -> bool) {
+        for index in 0..self.entries.len() {
+            if self.entries[index].status == SentStatus::InFlight && lost(&self.entries[index]) {
+                self.set_status(index, SentStatus::Lost);
+            }
+        }
+        self.weed_order();
+    }
+
+    /// Takes everything lost for in flight again: nothing had been lost (RFC 4015).
+    pub(crate) fn forget_losses(&mut self) {
+        for index in 0..self.entries.len() {
+            let sent = self.entries[index];
+            if sent.status == SentStatus::Lost {
+                self.set_status(index, SentStatus::InFlight);
+                self.order.push_back((sent.transmission, sent.end));
+            }
+        }
+        self.weed_order();
+        self.order.make_contiguous().sort_unstable();
+    }
+
+    /// Takes everything the peer acknowledged selectively for lost (RFC 2018 §8).
+    pub(crate) fn forget_sacks(&mut self) {
+        for index in 0..self.entries.len() {
+            if self.entries[index].status == SentStatus::Sacked {
+                self.set_status(index, SentStatus::Lost);
+            }
+        }
+        self.sacked.clear();
+    }
+
+    /// Whether any part of the stream was acknowledged selectively.
+    pub(crate) fn has_sacked(&self) -> bool {
+        !self.sacked.is_empty()
+    }
+
+    fn set_status(&mut self, index: usize, status: SentStatus) {
+        let Some(sent) = self.entries.get_mut(index) else {
+            return;
+        };
+        let (len, end) = (sent.len(), sent.end);
+        let before = core::mem::replace(&mut sent.status, status);
+        match before {
+            SentStatus::InFlight => {}
+            SentStatus::Lost => {
+                self.lost_bytes -= len;
+                self.lost.remove(&end);
+            }
+            SentStatus::Sacked => {
+                self.sacked_bytes -= len;
+                self.sacked_count -= 1;
+            }
+        }
+        match status {
+            SentStatus::InFlight => {}
+            SentStatus::Lost => {
+                self.lost_bytes += len;
+                self.lost.insert(end);
+            }
+            SentStatus::Sacked => {
+                self.sacked_bytes += len;
+                self.sacked_count += 1;
+            }
+        }
+    }
+
+    fn index_of(&self, end: u64) -> Option<usize> {
+        let index = self.entries.partition_point(|sent| sent.end < end);
+        let sent = self.entries.get(index)?;
+        (sent.end == end).then_some(index)
+    }
+
+    fn in_flight_by(&self, transmission: u64, end: u64) -> Option<Sent> {
+        let sent = self.entries.get(self.index_of(end)?)?;
+        let current = sent.transmission == transmission && sent.status == SentStatus::InFlight;
+        current.then_some(*sent)
+    }
+
+    /// Drops records of transmissions that no longer count, once there are many.
+    fn weed_order(&mut self) {
+        if self.order.len() > 2 * self.entries.len() + STALE_RECORDS_MAX {
+            let order = core::mem::take(&mut self.order);
+            self.order = order
+                .into_iter()
+                .filter(|(transmission, end)| self.in_flight_by(*transmission, *end).is_some())
+                .collect();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FIRST: u64 = SequenceSpace::ORIGIN + 1;
+
+    fn board(segments: u64) -> Scoreboard {
+        let mut board = Scoreboard::new();
+        for index in 1..=segments {
+            let now = Instant::from_millis(index);
+            board.push(FIRST + index * 100, now, SentMark::default());
+        }
+        board
+    }
+
+    fn ends(sent: &[Sent]) -> Vec<u64> {
+        sent.iter().map(|sent| sent.end - FIRST).collect()
+    }
+
+    #[test]
+    fn what_is_acknowledged_twice_is_delivered_once() {
+        let mut board = board(5);
+        let mut delivered = Vec::new();
+        board.sack(FIRST + 100..FIRST + 300, &mut delivered);
+        assert_eq!(ends(&delivered), [200, 300]);
+        assert_eq!((board.sacked_bytes(), board.in_flight()), (200, 300));
+        board.sack(FIRST + 100..FIRST + 400, &mut delivered);
+        board.acknowledge(FIRST + 450, &mut delivered);
+        assert_eq!(ends(&delivered), [200, 300, 400, 100]);
+        assert_eq!((board.outstanding(), board.in_flight()), (50, 50));
+        assert_eq!(board.sacked_count(), 0);
+    }
+
+    #[test]
+    fn a_segment_covered_in_part_has_not_arrived() {
+        let mut board = board(3);
+        let mut delivered = Vec::new();
+        board.sack(FIRST + 150..FIRST + 250, &mut delivered);
+        assert_eq!(ends(&delivered), []);
+        board.sack(FIRST + 100..FIRST + 250, &mut delivered);
+        assert_eq!(ends(&delivered), [200]);
+    }
+
+    #[test]
+    fn the_oldest_transmission_comes_first() {
+        let mut board = board(3);
+        board.mark_lost(FIRST + 100);
+        assert_eq!(
+            board.oldest_in_flight().map(|sent| sent.end),
+            Some(FIRST + 200)
+        );
+        board.retransmit(FIRST + 100, Instant::from_millis(9), SentMark::default());
+        board.mark_lost(FIRST + 200);
+        board.mark_lost(FIRST + 300);
+        assert_eq!(
+            board.oldest_in_flight().map(|sent| sent.end),
+            Some(FIRST + 100)
+        );
+        assert_eq!(board.first_lost().map(|sent| sent.end), Some(FIRST + 200));
+        board.forget_losses();
+        assert_eq!(
+            board.oldest_in_flight().map(|sent| sent.end),
+            Some(FIRST + 200)
+        );
+        assert_eq!(board.in_flight(), 300);
+    }
+
+    proptest! {
+        /// Counters against a recount, whatever is done in whatever order.
+        #[test]
+        fn the_counters_are_right(
+            steps in prop::collection::vec((0_u8..9, 0_u64..2_500, 1_u64..900), 1..200),
+        ) {
+            let mut board = board(20);
+            let mut delivered = Vec::new();
+            for (time, (step, at, span)) in steps.into_iter().enumerate() {
+                let now = Instant::from_millis(100 + time as u64);
+                let end = FIRST + at.next_multiple_of(100);
+                match step {
+                    0 => board.acknowledge((FIRST + at).min(board.next()), &mut delivered),
+                    1 | 2 => board.sack(FIRST + at..FIRST + at + span, &mut delivered),
+                    3 | 4 => board.mark_lost(end),
+                    5 => if let Some(end) = board.first_lost().map(|sent| sent.end) {
+                        board.retransmit(end, now, SentMark::default());
+                    },
+                    6 => board.push(board.next() + span, now, SentMark::default()),
+                    7 => board.split(end, FIRST + at.saturating_sub(span % 100)),
+                    _ => if span < 300 { board.forget_losses() } else if span < 500 { board.forget_sacks() },
+                }
+                let sum = |status| board.entries.iter().filter(|sent| sent.status == status).map(Sent::len).sum::<u64>();
+                prop_assert_eq!(board.sacked_bytes, sum(SentStatus::Sacked));
+                prop_assert_eq!(board.lost_bytes, sum(SentStatus::Lost));
+                prop_assert_eq!(board.in_flight(), sum(SentStatus::InFlight));
+                let mut at = board.unacked();
+                for sent in &board.entries {
+                    prop_assert_eq!(sent.start, at);
+                    at = sent.end;
+                }
+                prop_assert_eq!(at, board.next());
+                let first_lost = board.entries.iter().find(|sent| sent.status == SentStatus::Lost);
+                prop_assert_eq!(board.first_lost().map(|sent| sent.end), first_lost.map(|sent| sent.end));
+                let oldest = board.entries.iter().filter(|sent| sent.status == SentStatus::InFlight).map(|sent| sent.transmission).min();
+                prop_assert_eq!(board.oldest_in_flight().map(|sent| sent.transmission).is_some(), oldest.is_some());
+            }
+            let mut once: Vec<_> = delivered.iter().map(|sent| (sent.start, sent.end)).collect();
+            once.sort_unstable();
+            once.dedup();
+            prop_assert!(once.len() <= delivered.len());
+        }
+    }
+}

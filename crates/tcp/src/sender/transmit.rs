@@ -1,0 +1,312 @@
+//! Deciding what goes out now.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::recovery::Phase;
+use super::{Sender, Urge};
+use crate::stats::Stats;
+use crate::time::Instant;
+
+/// How long a small segment waits for a window that it fits (RFC 9293 §3.8.6.2.1).
+const SMALL_WAIT_MIN: Duration = Duration::from_millis(100);
+const SMALL_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// A segment's worth of the stream, to be sent now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outgoing {
+    /// The position of its first byte.
+    pub(crate) start: u64,
+    pub(crate) payload: Bytes,
+    pub(crate) fin: bool,
+    /// Whether nothing waits behind it.
+    pub(crate) push: bool,
+}
+
+/// What may go out now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// Old data, from `start` to `end`.
+    Retransmit {
+        start: u64,
+        end: u64,
+    },
+    /// New data up to `end`, the FIN with it if it ends there.
+    New {
+        end: u64,
+    },
+    Nothing(Blocked),
+}
+
+/// What keeps data back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blocked {
+    /// There is none.
+    NoData,
+    /// The peer's window, or a peer's window too small to fill sensibly.
+    PeerWindow,
+    /// Less than a segment, while an acknowledgement is awaited (Nagle).
+    Nagle,
+    CongestionWindow,
+    Pacing(Instant),
+    /// Too many segments are in flight.
+    Segments,
+}
+
+impl Sender {
+    /// The next segment to send now, if there is one; `payload_max` are the most bytes it takes.
+    ///
+    /// `stamp` is our timestamp at this moment.
+    pub(crate) fn poll_transmit(
+        &mut self,
+        now: Instant,
+        payload_max: u64,
+        stamp: Option<u32>,
+        stats: &mut Stats,
+    ) -> Option<Outgoing> {
+        self.restart_after_idle(now);
+        let urge = core::mem::replace(&mut self.urge, Urge::None);
+        let decision = match urge {
+            Urge::LossProbe => self.decide_loss_probe(payload_max),
+            Urge::WindowProbe => self.decide_window_probe(),
+            Urge::None | Urge::Retransmit | Urge::Small => self.decide(now, payload_max, urge),
+        };
+        match decision {
+            Decision::Retransmit { start, end } => {
+                Some(self.retransmit(start, end, now, stamp, stats))
+            }
+            Decision::New { end } => Some(self.send_new(end, urge, now, stats)),
+            Decision::Nothing(blocked) => {
+                self.note_blocked(blocked, now);
+                None
+            }
+        }
+    }
+
+    /// Old data before new, each within the windows.
+    fn decide(&self, now: Instant, payload_max: u64, urge: Urge) -> Decision {
+        let new = self.decide_new(payload_max, urge == Urge::Small);
+        let prefers_new = self.episode.is_some_and(|episode| episode.prefers_new())
+            && matches!(new, Decision::New { .. });
+        let (chosen, bytes) = match self.board.first_lost() {
+            Some(lost) if !prefers_new => {
+                let start = lost.start;
+                let end = self.clip_retransmission(start, lost.end, payload_max);
+                if end <= start {
+                    return Decision::Nothing(Blocked::PeerWindow);
+                }
+                (Decision::Retransmit { start, end }, end - start)
+            }
+            _ => match new {
+                Decision::New { end } => (new, end - self.board.next()),
+                other => return other,
+            },
+        };
+        if urge != Urge::None {
+            return chosen;
+        }
+        // With nothing in flight no acknowledgement would ever open the window.
+        let in_flight = self.in_flight();
+        if in_flight > 0 && in_flight + bytes > self.congestion_window() {
+            return Decision::Nothing(Blocked::CongestionWindow);
+        }
+        match self.pacer.wait(now) {
+            Some(at) => Decision::Nothing(Blocked::Pacing(at)),
+            None => chosen,
+        }
+    }
+
+    /// New data within the peer's window, in sensible pieces (RFC 9293 §3.8.6.2.1).
+    fn decide_new(&self, payload_max: u64, small_is_fine: bool) -> Decision {
+        let next = self.board.next();
+        let available = self.buffer.end().saturating_sub(next);
+        let fin_waits = self.fin.is_some_and(|fin| next <= fin);
+        if available == 0 && !fin_waits {
+            return Decision::Nothing(Blocked::NoData);
+        }
+        if self.board.len() >= self.settings.segments_in_flight_max {
+            return Decision::Nothing(Blocked::Segments);
+        }
+        let usable = self.window.edge().saturating_sub(next);
+        let len = available.min(usable).min(payload_max);
+        if fin_waits && len == available && usable > len {
+            return Decision::New {
+                end: next + len + 1,
+            };
+        }
+        if len == 0 {
+            return Decision::Nothing(Blocked::PeerWindow);
+        }
+        let alone = self.board.is_empty() || !self.settings.nagle;
+        let sensible = len == payload_max
+            || alone && (len == available || 2 * len >= self.window.size_max())
+            || small_is_fine;
+        if sensible {
+            Decision::New { end: next + len }
+        } else if self.board.is_empty() {
+            Decision::Nothing(Blocked::PeerWindow)
+        } else {
+            Decision::Nothing(Blocked::Nagle)
+        }
+    }
+
+    /// A tail loss probe: new data if there is any, else the last segment (RFC 8985 §7.3).
+    fn decide_loss_probe(&self, payload_max: u64) -> Decision {
+        if let Decision::New { end } = self.decide_new(payload_max, true) {
+            return Decision::New { end };
+        }
+        match self.board.last() {
+            Some(last) => {
+                let end = self.clip_retransmission(last.start, last.end, payload_max);
+                if end < last.end || end <= last.start {
+                    return Decision::Nothing(Blocked::PeerWindow);
+                }
+                Decision::Retransmit {
+                    start: last.start,
+                    end,
+                }
+            }
+            None => Decision::Nothing(Blocked::NoData),
+        }
+    }
+
+    /// One byte behind the closed window, or the FIN (RFC 9293 §3.8.6.1).
+    fn decide_window_probe(&self) -> Decision {
+        match self.board.first() {
+            Some(first) => Decision::Retransmit {
+                start: first.start,
+                end: first.start + 1,
+            },
+            None if self.has_unsent() => Decision::New {
+                end: self.board.next() + 1,
+            },
+            None => Decision::Nothing(Blocked::NoData),
+        }
+    }
+
+    /// How much of a segment can be sent again: what one segment holds and the peer takes.
+    fn clip_retransmission(&self, start: u64, end: u64, payload_max: u64) -> u64 {
+        let carries_fin = self.fin.is_some_and(|fin| end > fin);
+        let holds = start + payload_max + u64::from(carries_fin && end - start == payload_max + 1);
+        end.min(holds).min(self.window.edge())
+    }
+
+    fn retransmit(
+        &mut self,
+        start: u64,
+        end: u64,
+        now: Instant,
+        stamp: Option<u32>,
+        stats: &mut Stats,
+    ) -> Outgoing {
+        // A probe of the closed window repeats a byte of a segment that stays as it is.
+        let whole = self.board.end_of(start);
+        let probes = self.window.is_closed();
+        if let Some(whole) = whole
+            && !probes
+        {
+            if end < whole {
+                self.board.split(whole, end);
+            }
+            let mark = self.rate.on_sent(now, self.in_flight() == 0);
+            self.board.retransmit(end, now, mark);
+            if let Some(episode) = &mut self.episode {
+                episode.on_retransmit(start, stamp);
+            }
+        }
+        stats.retransmits += 1;
+        stats.bytes_retransmitted += end - start;
+        self.timer_after_sending(now);
+        self.after_sending(end - start, now);
+        self.outgoing(start, end)
+    }
+
+    fn send_new(&mut self, end: u64, urge: Urge, now: Instant, stats: &mut Stats) -> Outgoing {
+        let start = self.board.next();
+        let mark = self.rate.on_sent(now, self.board.is_empty());
+        self.board.push(end, now, mark);
+        stats.bytes_sent += self.buffer.end().min(end) - start.min(self.buffer.end());
+        self.small_due = None;
+        self.timer_after_sending(now);
+        self.after_sending(end - start, now);
+        if urge == Urge::LossProbe {
+            self.tail.on_sent(self.board.next(), false);
+        } else {
+            self.schedule_loss_probe(now);
+        }
+        self.outgoing(start, end)
+    }
+
+    fn timer_after_sending(&mut self, now: Instant) {
+        if self.window.is_closed() {
+            self.timer.stop();
+        } else {
+            // RFC 6298 §5.1.
+            self.timer.ensure_started(now);
+        }
+    }
+
+    fn after_sending(&mut self, bytes: u64, now: Instant) {
+        self.pacing_due = None;
+        self.window_limited = false;
+        self.last_sent_at = Some(now);
+        self.pacer.on_sent(bytes, now);
+        if let Phase::Recovery { prr, .. } = &mut self.phase {
+            prr.on_sent(bytes);
+        }
+    }
+
+    fn outgoing(&self, start: u64, end: u64) -> Outgoing {
+        let data_end = end.min(self.buffer.end());
+        Outgoing {
+            start,
+            payload: self.buffer.slice(start.min(data_end), data_end),
+            fin: self.fin.is_some_and(|fin| end > fin),
+            push: data_end == self.buffer.end(),
+        }
+    }
+
+    /// Sets what has to happen before more can go out.
+    fn note_blocked(&mut self, blocked: Blocked, now: Instant) {
+        self.pacing_due = None;
+        let in_flight = self.in_flight();
+        match blocked {
+            Blocked::Pacing(at) => {
+                self.pacing_due = Some(at);
+                self.window_limited = 2 * in_flight >= self.congestion_window();
+            }
+            Blocked::CongestionWindow => self.window_limited = true,
+            Blocked::PeerWindow if self.window.is_closed() => {
+                let rto = self.rto();
+                self.probe.ensure_started(now, rto);
+                self.rate.on_app_limited(in_flight);
+            }
+            Blocked::PeerWindow if self.board.is_empty() => {
+                // RFC 9293 §3.8.6.2.1: after 0.1 to 1 s it goes out as it is.
+                let wait = self.rto().clamp(SMALL_WAIT_MIN, SMALL_WAIT_MAX);
+                self.small_due.get_or_insert(now + wait);
+                self.rate.on_app_limited(in_flight);
+            }
+            Blocked::NoData | Blocked::Nagle | Blocked::PeerWindow | Blocked::Segments => {
+                if in_flight + self.settings.mss <= self.congestion_window() {
+                    self.window_limited = false;
+                    self.rate.on_app_limited(in_flight);
+                }
+            }
+        }
+    }
+
+    /// After a pause, the window says nothing about the path any more (RFC 5681 §4.1).
+    fn restart_after_idle(&mut self, now: Instant) {
+        if self.board.is_empty()
+            && self.has_unsent()
+            && let Some(at) = self.last_sent_at
+            && now.saturating_since(at) > self.rto()
+        {
+            self.controller.on_idle();
+            self.last_sent_at = None;
+            self.update_pacing();
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Finding out that nothing had been lost after all.
+
+use crate::timestamps::is_before;
+
+/// What is kept of a recovery in order to undo it (RFC 3522, RFC 5682, RFC 3708).
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Episode {
+    /// Our timestamp in the first retransmission, and where that segment began.
+    first: Option<FirstRetransmission>,
+    /// Segments sent again.
+    sent_again: u32,
+    /// Of those, how many the peer has called duplicates.
+    duplicates: u32,
+    forward: Forward,
+    /// The number of the last transmission before it began.
+    began_after: u64,
+}
+
+/// How far F-RTO has come (RFC 5682 §3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Forward {
+    /// It does not apply, or the loss was real.
+    #[default]
+    Off,
+    /// The timer ran out; nothing was acknowledged since.
+    Waiting,
+    /// The first acknowledgement came, and new data goes out in place of old.
+    SendingNew,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct FirstRetransmission {
+    start: u64,
+    timestamp: Option<u32>,
+}
+
+/// How a recovery was found to be needless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    /// The acknowledgement echoes a timestamp from before the retransmission (RFC 3522).
+    Timestamp,
+    /// Data that was not sent again was acknowledged after the time-out (RFC 5682).
+    ForwardAck,
+    /// The peer had everything that was sent again (RFC 3708).
+    AllDuplicates,
+}
+
+impl Episode {
+    pub(crate) fn fast(began_after: u64) -> Self {
+        Self {
+            began_after,
+            ..Self::default()
+        }
+    }
+
+    /// `forward` says whether F-RTO may be tried: the peer takes SACK.
+    pub(crate) fn timeout(began_after: u64, forward: bool) -> Self {
+        Self {
+            forward: if forward {
+                Forward::Waiting
+            } else {
+                Forward::Off
+            },
+            began_after,
+            ..Self::default()
+        }
+    }
+
+    /// A segment that begins at `start` was sent again with `timestamp`.
+    pub(crate) fn on_retransmit(&mut self, start: u64, timestamp: Option<u32>) {
+        self.first
+            .get_or_insert(FirstRetransmission { start, timestamp });
+        self.sent_again = self.sent_again.saturating_add(1);
+    }
+
+    /// The peer called a segment that we had sent again a duplicate.
+    pub(crate) fn on_dsack(&mut self) {
+        self.duplicates = self.duplicates.saturating_add(1);
+    }
+
+    /// The loss was real, as far as F-RTO can tell: a duplicate acknowledgement came,
+    /// the timer ran out again, or there is no new data to try with.
+    pub(crate) fn give_up_forward(&mut self) {
+        self.forward = Forward::Off;
+    }
+
+    /// An acknowledgement moved SND.UNA, but not over everything (RFC 5682 §3.1, step 2b).
+    pub(crate) fn on_advance(&mut self) {
+        if self.forward == Forward::Waiting && self.first.is_some() {
+            self.forward = Forward::SendingNew;
+        }
+    }
+
+    /// Whether new data goes before old.
+    pub(crate) fn prefers_new(&self) -> bool {
+        self.forward == Forward::SendingNew
+    }
+
+    /// The number of the last transmission before it began.
+    pub(crate) fn began_after(&self) -> u64 {
+        self.began_after
+    }
+
+    /// Whether an acknowledgement up to `ack` shows that nothing had been lost.
+    ///
+    /// `echo` is its timestamp echo; `original` says that it reports data that was
+    /// sent before the episode and not again.
+    pub(crate) fn judge(&self, ack: u64, echo: Option<u32>, original: bool) -> Option<Evidence> {
+        if let (Some(first), Some(echo)) = (self.first, echo)
+            && let Some(timestamp) = first.timestamp
+            && ack > first.start
+            && is_before(echo, timestamp)
+        {
+            return Some(Evidence::Timestamp);
+        }
+        if self.forward == Forward::SendingNew && original {
+            return Some(Evidence::ForwardAck);
+        }
+        (self.sent_again > 0 && self.duplicates >= self.sent_again)
+            .then_some(Evidence::AllDuplicates)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 3522 §3.2: the echo is older than the retransmission.
+    #[test]
+    fn an_old_echo_is_evidence() {
+        let mut episode = Episode::fast(0);
+        assert_eq!(
+            episode.judge(150, Some(1), false),
+            None,
+            "nothing was sent again"
+        );
+        episode.on_retransmit(100, Some(500));
+        for (ack, echo, evidence) in [
+            (101, Some(499), Some(Evidence::Timestamp)),
+            (101, Some(500), None),
+            (100, Some(499), None),
+            (101, None, None),
+        ] {
+            assert_eq!(episode.judge(ack, echo, false), evidence, "{ack} {echo:?}");
+        }
+    }
+
+    /// RFC 5682 §3.1: the second acknowledgement after a time-out, if both move on.
+    #[test]
+    fn an_acknowledgement_of_what_was_not_sent_again_is_evidence() {
+        let mut episode = Episode::timeout(0, true);
+        episode.on_retransmit(100, None);
+        assert_eq!(
+            episode.judge(102, None, true),
+            None,
+            "it may answer the retransmission"
+        );
+        episode.on_advance();
+        assert!(episode.prefers_new());
+        assert_eq!(episode.judge(103, None, false), None);
+        assert_eq!(episode.judge(103, None, true), Some(Evidence::ForwardAck));
+        episode.give_up_forward();
+        episode.on_advance();
+        assert_eq!(episode.judge(104, None, true), None);
+    }
+
+    /// RFC 3708 §3.
+    #[test]
+    fn a_duplicate_report_for_each_retransmission_is_evidence() {
+        let mut episode = Episode::fast(0);
+        episode.on_retransmit(100, None);
+        episode.on_retransmit(101, None);
+        episode.on_dsack();
+        assert_eq!(episode.judge(102, None, false), None);
+        episode.on_dsack();
+        assert_eq!(
+            episode.judge(102, None, false),
+            Some(Evidence::AllDuplicates)
+        );
+    }
+}

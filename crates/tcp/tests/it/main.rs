@@ -1,0 +1,7 @@
+//! What two connections do over a path, and what one does with what a peer sends it.
+
+// The lint's exception for tests does not reach the functions that tests share.
+#![allow(clippy::unwrap_used)]
+
+mod pair;
+mod transfer;

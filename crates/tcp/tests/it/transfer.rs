@@ -1,0 +1,120 @@
+//! Whole connections: handshake, data both ways, losses, close.
+
+use std::time::Duration;
+
+use packhorse_tcp::{Config, Event, Instant, State};
+
+use crate::pair::{Fate, Pair, pattern};
+
+fn at(seconds: u64) -> Instant {
+    Instant::from_millis(seconds * 1_000)
+}
+
+/// Sends `up` and `down` bytes under `fate`, and checks that all of it came, once, in order.
+fn check(
+    client: &Config,
+    server: &Config,
+    up: usize,
+    down: usize,
+    fate: &mut dyn FnMut(usize) -> Fate,
+) -> Pair {
+    let mut pair = Pair::new(client, server);
+    let mut count = 0;
+    let mut each = |_: &packhorse_tcp::Packet, _: bool| {
+        count += 1;
+        fate(count)
+    };
+    pair.client.send(pattern(up));
+    pair.client.finish();
+    while pair.server.is_none() {
+        let until = pair.now + Duration::from_secs(1);
+        pair.run_until(until, &mut each);
+        assert!(pair.now < at(200), "no handshake");
+    }
+    pair.server().send(pattern(down));
+    pair.server().finish();
+    pair.run_until(at(3_000), &mut each);
+    assert_eq!(
+        pair.client.connection.state(),
+        State::Closed,
+        "{:?}",
+        pair.client.connection
+    );
+    assert_eq!(
+        pair.server().connection.state(),
+        State::Closed,
+        "{:?}",
+        pair.server().connection
+    );
+    assert!(
+        pair.server().got == pattern(up),
+        "{} of {up} up",
+        pair.server().got.len()
+    );
+    assert!(
+        pair.client.got == pattern(down),
+        "{} of {down} down",
+        pair.client.got.len()
+    );
+    for end in [&pair.client, pair.server.as_ref().unwrap()] {
+        for event in [Event::Connected, Event::PeerClosed, Event::Finished] {
+            assert!(end.saw(event), "{event:?} in {:?}", end.events);
+        }
+        assert_eq!(end.events.last(), Some(&Event::Closed));
+        assert_eq!(end.connection.failure(), None);
+    }
+    pair
+}
+
+/// A generator of numbers that look random (`xorshift64*`), so that runs can be repeated.
+fn random(seed: u64) -> impl FnMut() -> u64 {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    move || {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33
+    }
+}
+
+#[test]
+fn a_clean_path_needs_no_retransmission() {
+    let config = Config::default();
+    let mut pair = check(&config, &config, 3_000_000, 1_000_000, &mut |_| {
+        Fate::Deliver
+    });
+    for stats in [
+        *pair.client.connection.stats(),
+        *pair.server().connection.stats(),
+    ] {
+        assert_eq!((stats.retransmits, stats.rtos), (0, 0), "{stats:?}");
+        assert_eq!(stats.acks_withheld, 0);
+    }
+}
+
+#[test]
+fn whatever_the_path_does_the_stream_comes_through() {
+    let plain = Config {
+        timestamps: false,
+        sack: false,
+        window_scale: false,
+        ..Config::default()
+    };
+    let no_stamps = Config {
+        timestamps: false,
+        ..Config::default()
+    };
+    let configs = [Config::default(), plain, no_stamps];
+    for seed in 0..30 {
+        let config = &configs[seed as usize % 3];
+        let mut random = random(seed);
+        let mut fate = |_| match random() % 100 {
+            0..=3 => Fate::Lose,
+            4..=6 => Fate::Twice,
+            7..=12 => Fate::Delay(Duration::from_millis(20)),
+            _ => Fate::Deliver,
+        };
+        println!("seed {seed}");
+        check(config, &configs[0], 300_000, 200_000, &mut fate);
+    }
+}
