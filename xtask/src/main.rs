@@ -1,4 +1,4 @@
-//! The project's own checks: `cargo xtask tidy` and `cargo xtask test`.
+//! The project's own checks: `cargo xtask tidy`, `cargo xtask test`, and longer ones.
 
 use std::env;
 use std::path::PathBuf;
@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+mod kill_loop;
 mod python;
 mod rust_code;
 mod suite;
@@ -18,6 +19,8 @@ usage: cargo xtask COMMAND
   tidy          check what the compiler and clippy cannot: arrows, lengths, names, links
   test [ARG...] build packhorse, prepare the Python tests, and run every test;
                 ARGs go to `cargo nextest run`, or to `cargo test` where nextest is missing
+  kill-loop [--points N] [--seed N]
+                kill clients and servers at N random moments and damage what they leave
 ";
 
 fn main() -> ExitCode {
@@ -33,6 +36,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
     match command.as_ref().and_then(|name| name.to_str()) {
         Some("tidy") => tidy::run(&workspace_root()?),
         Some("test") => suite::run(&workspace_root()?, &arguments.collect::<Vec<_>>()),
+        Some("kill-loop") => kill_loop::run(&workspace_root()?, &arguments.collect::<Vec<_>>()),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)

@@ -8,6 +8,7 @@ mod exact;
 mod existing;
 mod fetching;
 mod help;
+mod kill_loop;
 mod kills;
 mod listing;
 mod plain_client;

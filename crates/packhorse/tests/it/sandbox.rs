@@ -57,7 +57,16 @@ pub(crate) struct Server<'a> {
 
 impl Sandbox {
     pub(crate) fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    /// In memory if this machine has room for it there, for a test that writes much.
+    pub(crate) fn in_memory() -> Self {
+        let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self::within(directory.unwrap())
+    }
+
+    fn within(directory: TempDir) -> Self {
         for name in ["here", "served"] {
             fs::create_dir(directory.path().join(name)).unwrap();
         }
