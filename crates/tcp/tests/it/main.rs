@@ -3,5 +3,8 @@
 // The lint's exception for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used)]
 
+mod behaviours;
+mod hostile;
+mod lab;
 mod pair;
 mod transfer;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use packhorse_tcp::{Config, Event, Instant, State};
+use packhorse_tcp::{Config, Event, Flags, Instant, SeqNumber, State};
 
 use crate::pair::{Fate, Pair, pattern};
 
@@ -116,5 +116,66 @@ fn whatever_the_path_does_the_stream_comes_through() {
         };
         println!("seed {seed}");
         check(config, &configs[0], 300_000, 200_000, &mut fate);
+    }
+}
+
+/// Behaviour 8: sequence numbers wrap, near 2^31 and near 2^32, with losses right there.
+#[test]
+fn b08_sequence_numbers_wrap() {
+    let config = Config::default();
+    for isn in [0, u32::MAX, u32::MAX - 40_000, (1 << 31) - 40_000, 1 << 31] {
+        let mut pair = Pair::with_isns(&config, &config, isn, isn.wrapping_add(7));
+        let mut count = 0;
+        let mut fate = |_: &packhorse_tcp::Packet, _: bool| {
+            count += 1;
+            if count % 17 == 0 {
+                Fate::Lose
+            } else {
+                Fate::Deliver
+            }
+        };
+        pair.client.send(pattern(150_000));
+        pair.client.finish();
+        pair.run_until(at(2), &mut fate);
+        pair.server().send(pattern(150_000));
+        pair.server().finish();
+        pair.run_until(at(300), &mut fate);
+        assert!(pair.server().got == pattern(150_000), "{isn}");
+        assert!(pair.client.got == pattern(150_000), "{isn}");
+        assert!(pair.client.connection.stats().retransmits > 0, "{isn}");
+    }
+}
+
+/// Two stacks do not go on answering each other, whatever one forged segment says.
+#[test]
+fn a_forged_segment_starts_no_endless_exchange() {
+    let config = Config::default();
+    let mut random = random(77);
+    for round in 0..300 {
+        let mut pair = Pair::new(&config, &config);
+        pair.run_until(at(3), &mut |_, _| Fate::Deliver);
+        let before = pair.log.len();
+        let (_, from_client, mut forged) = pair.log[before - 1].clone();
+        let near = |random: &mut dyn FnMut() -> u64, number: SeqNumber| match random() % 4 {
+            0 => number,
+            1 => number.advanced_by((random() % 100_000) as u32),
+            2 => number.back_by((random() % 100_000) as u32),
+            _ => SeqNumber::new(random() as u32),
+        };
+        forged.segment.seq = near(&mut random, forged.segment.seq);
+        forged.segment.ack = forged.segment.ack.map(|ack| near(&mut random, ack));
+        if random().is_multiple_of(2) {
+            forged.segment.payload = pattern(100);
+        }
+        let flags = [Flags::NONE, Flags::SYN, Flags::FIN, Flags::RST];
+        forged.segment.flags = flags[(random() % 4) as usize];
+        let now = pair.now;
+        pair.deliver(forged.clone(), from_client, now);
+        pair.run_until(at(600), &mut |_, _| Fate::Deliver);
+        let exchanged = pair.log.len() - before;
+        assert!(
+            exchanged < 60,
+            "round {round}: {exchanged} packets after {forged:?}"
+        );
     }
 }
