@@ -210,7 +210,14 @@ impl Answerer {
             }
             Opened::File(file, name) => Ok(self.file(*file, &name, &request, record)),
             Opened::Directory(directory) => {
-                crate::listing::answer(&self.shared, directory, request, accepted).await
+                let is_archive =
+                    request.query.archive.is_some() && request.head.method == Method::GET;
+                let response =
+                    crate::listing::answer(&self.shared, directory, request, accepted).await?;
+                if is_archive && response.status() == StatusCode::OK {
+                    record.completes(&self.gatekeeper);
+                }
+                Ok(response)
             }
         }
     }

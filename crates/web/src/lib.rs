@@ -55,6 +55,7 @@ mod accept;
 mod access;
 mod activity;
 mod answer;
+mod archive;
 mod body;
 mod conditions;
 mod disposition;

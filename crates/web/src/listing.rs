@@ -13,6 +13,7 @@ use packhorse_storage::source::{SourceDirectory, SourceEntry, SourceError, Sourc
 
 use crate::accept::Accepted;
 use crate::answer::{Refused, Request, redirect};
+use crate::archive::{self, Format};
 use crate::body::Body;
 use crate::json::JsonPieces;
 use crate::page;
@@ -89,6 +90,13 @@ pub(crate) async fn answer(
     request: Request,
     accepted: Accepted,
 ) -> Result<Response<Body>, Refused> {
+    if let Some(name) = &request.query.archive {
+        let format = Format::of(name).ok_or_else(|| {
+            let text = "There are archives as tar and as zip.".to_owned();
+            Refused::Status(StatusCode::BAD_REQUEST, text)
+        })?;
+        return archive::answer(shared, &request, format).await;
+    }
     if accepted.json {
         return json(shared, directory, &request).await;
     }
