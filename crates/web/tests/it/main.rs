@@ -1,0 +1,9 @@
+//! HTTP as its clients meet it: requests and answers on a stream.
+
+#![allow(clippy::unwrap_used, reason = "what tests share fails as a test does")]
+
+mod archives;
+mod changes;
+mod conditions;
+mod ranges;
+mod served;
