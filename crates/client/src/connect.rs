@@ -7,6 +7,7 @@ use packhorse_protocol::key::{Pin, Token};
 use packhorse_protocol::message::{Denial, Request};
 use packhorse_protocol::session::{Answer, ClientSession, GreetingError, Violation};
 use packhorse_transport::dial::{Dial, DialError, Dialled};
+use packhorse_transport::frame_buffers::FrameBuffers;
 use packhorse_transport::framed::{FrameReadError, FrameReader};
 use packhorse_transport::stream::Stream;
 use thiserror::Error;
@@ -25,10 +26,14 @@ const GREETING_SILENCE: Duration = Duration::from_secs(10);
 /// A server takes nothing of a farewell for this long.
 const FAREWELL_SILENCE: Duration = Duration::from_secs(2);
 
+/// Memory of groups that are written, kept for the next ones.
+const FREE_BUFFERS_MAX: usize = 8;
+
 /// How to reach one server, and with what right.
 pub struct Connector<D> {
     dial: D,
     token: Option<Token>,
+    buffers: Arc<FrameBuffers>,
 }
 
 /// Why there is no conversation with the server, or no more.
@@ -118,12 +123,17 @@ pub(crate) struct Conversation<S> {
     session: ClientSession,
     greeted: bool,
     pin: Pin,
+    buffers: Arc<FrameBuffers>,
 }
 
 impl<D: Dial> Connector<D> {
     /// Reaches a server by `dial`, and proves that it has `token` if there is one.
     pub fn new(dial: D, token: Option<Token>) -> Arc<Self> {
-        Arc::new(Self { dial, token })
+        Arc::new(Self {
+            dial,
+            token,
+            buffers: Arc::new(FrameBuffers::new(FREE_BUFFERS_MAX)),
+        })
     }
 
     /// Dials, and sends the greeting.
@@ -145,12 +155,13 @@ impl<D: Dial> Connector<D> {
         let session = ClientSession::new(self.token.clone(), native.binding);
         let (reader, silence) = Silence::over(reader);
         let mut conversation = Conversation {
-            frames: FrameReader::new(reader),
+            frames: FrameReader::new(reader).with_buffers(Arc::clone(&self.buffers)),
             silence,
             writer,
             session,
             greeted: false,
             pin,
+            buffers: Arc::clone(&self.buffers),
         };
         let mut greeting = conversation.session.hello();
         if let Some(first) = first {
@@ -162,6 +173,11 @@ impl<D: Dial> Connector<D> {
 }
 
 impl<S: Stream> Conversation<S> {
+    /// Where the memory of groups goes once they are written.
+    pub(crate) fn buffers(&self) -> Arc<FrameBuffers> {
+        Arc::clone(&self.buffers)
+    }
+
     /// Who the server is.
     pub(crate) fn pin(&self) -> Pin {
         self.pin

@@ -221,7 +221,11 @@ impl<'a, S: Stream> Driver<'a, S> {
                 let bytes = group.bytes().len();
                 let memory = self.crew.take_memory(bytes).await;
                 self.crew.pass(bytes).await;
-                self.start_counted_job(memory, move || site.handle_group(&file, &group));
+                let buffers = self.conversation.buffers();
+                self.start_counted_job(memory, move || {
+                    site.handle_group(&file, &group);
+                    buffers.give(group.into_buffer());
+                });
             }
             (Answer::Hole(range, version), Some(Task::Read(Reader::Content(file), rest, _))) => {
                 *rest = rest.split_at(range.count()).1;

@@ -122,7 +122,13 @@ impl FrameBuilder {
     /// A frame of type `kind` whose body will have about `capacity` bytes.
     #[must_use]
     pub fn new(kind: FrameType, capacity: usize) -> Self {
-        let mut bytes = Vec::with_capacity(FRAME_HEADER_BYTES + capacity);
+        Self::within(kind, Vec::with_capacity(FRAME_HEADER_BYTES + capacity))
+    }
+
+    /// A frame of type `kind` in the memory of `bytes`, whose content goes.
+    #[must_use]
+    pub fn within(kind: FrameType, mut bytes: Vec<u8>) -> Self {
+        bytes.clear();
         bytes.extend_from_slice(&[kind as u8, 0, 0, 0, 0]);
         Self { bytes }
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::content::{GroupHash, GroupIndex, GroupRange};
 use crate::entry::{DirectoryInfo, FileInfo, Refusal, Timestamp, Version};
 use crate::filter::Patterns;
-use crate::frame::{FrameBuilder, FrameType};
+use crate::frame::{FRAME_HEADER_BYTES, FrameBuilder, FrameType};
 use crate::limits::GROUPS_PER_REQUEST_MAX;
 use crate::path::{Name, RelativePath};
 use crate::proof::Proof;
@@ -373,14 +373,17 @@ pub const GROUP_HEAD_BYTES: usize = 8 + 16;
 /// The bytes of a group frame's body behind the content: its hash.
 pub const GROUP_TAIL_BYTES: usize = 32;
 
-/// Begins the frame of a group: the caller appends the content to the buffer, then calls
-/// [`finish_group`].
+/// The length of the frame of a group with `length` bytes of content.
 #[must_use]
-pub fn begin_group(group: GroupIndex, version: Version, length: usize) -> FrameBuilder {
-    let mut frame = FrameBuilder::new(
-        FrameType::Group,
-        GROUP_HEAD_BYTES + length + GROUP_TAIL_BYTES,
-    );
+pub fn group_frame_bytes(length: usize) -> usize {
+    FRAME_HEADER_BYTES + GROUP_HEAD_BYTES + length + GROUP_TAIL_BYTES
+}
+
+/// Begins the frame of a group in `buffer`, best with [room](group_frame_bytes) for all of it: the
+/// caller appends the content, then calls [`finish_group`].
+#[must_use]
+pub fn begin_group(group: GroupIndex, version: Version, buffer: Vec<u8>) -> FrameBuilder {
+    let mut frame = FrameBuilder::within(FrameType::Group, buffer);
     frame.buffer().extend_from_slice(&group.get().to_le_bytes());
     frame.buffer().extend_from_slice(&version.0);
     frame

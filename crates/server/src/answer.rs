@@ -287,7 +287,10 @@ impl<'a, A: Accept> Answerer<'a, A> {
                 .flatten()
                 .ok_or(ConnectionError::NoWorkers)?;
             match frame {
-                Ok(frame) => self.send(&frame).await?,
+                Ok(frame) => {
+                    self.send(&frame).await?;
+                    self.shared.buffers.give(frame);
+                }
                 Err(refusal) => return Ok(Err(refusal)),
             }
             drop(permit);
@@ -318,9 +321,10 @@ impl<'a, A: Accept> Answerer<'a, A> {
         permit: Option<OwnedSemaphorePermit>,
     ) -> Ahead<Option<ReadAhead>> {
         let (file, workers) = (Arc::clone(file), Arc::clone(&self.shared.workers));
+        let buffers = Arc::clone(&self.shared.buffers);
         Ahead(tokio::spawn(async move {
             let frame = workers
-                .run(move || groups::frame(&*file, group, size))
+                .run(move || groups::frame(&*file, group, size, &buffers))
                 .await;
             Some((frame.ok()?, permit))
         }))

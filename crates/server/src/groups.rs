@@ -6,11 +6,14 @@ use packhorse_protocol::content::{GroupIndex, GroupRange, group_count, group_len
 use packhorse_protocol::entry::{FileInfo, Refusal};
 use packhorse_protocol::frame::{FrameBuilder, FrameType};
 use packhorse_protocol::limits::GROUP_BYTES;
-use packhorse_protocol::message::{EntryOptions, HashesHead, LinkMode, begin_group, finish_group};
+use packhorse_protocol::message::{
+    EntryOptions, HashesHead, LinkMode, begin_group, finish_group, group_frame_bytes,
+};
 use packhorse_protocol::path::RelativePath;
 use packhorse_storage::clock::wall_clock;
 use packhorse_storage::read::read_group;
 use packhorse_storage::source::{FileState, Found, Source, SourceError, SourceFile};
+use packhorse_transport::frame_buffers::FrameBuffers;
 use tracing::{debug, warn};
 
 /// Groups whose hashes go into one frame: few, so that a client that shares a slow disk with many
@@ -118,15 +121,17 @@ pub(crate) fn find_extent(
     ))
 }
 
-/// Reads a group into the frame that carries it.
+/// Reads a group into the frame that carries it, in memory from `buffers`.
 pub(crate) fn frame(
     file: &dyn SourceFile,
     group: GroupIndex,
     size: u64,
+    buffers: &FrameBuffers,
 ) -> Result<Vec<u8>, Refusal> {
     // The version is taken first: content that changes after it shows in a later version.
     let version = state(file)?.version;
-    let mut frame = begin_group(group, version, group_length(group, size));
+    let buffer = buffers.take(group_frame_bytes(group_length(group, size)));
+    let mut frame = begin_group(group, version, buffer);
     let hash = read_group(file, group, size, frame.buffer()).map_err(unreadable)?;
     Ok(finish_group(frame, hash))
 }

@@ -9,6 +9,7 @@ use packhorse_protocol::message::Completion;
 use packhorse_storage::source::Source;
 use packhorse_storage::workers::DiskWorkers;
 use packhorse_transport::accept::{Accept, AcceptError};
+use packhorse_transport::frame_buffers::FrameBuffers;
 use packhorse_transport::throttle::Throttle;
 use packhorse_web::Web;
 use tokio::sync::{Semaphore, watch};
@@ -20,6 +21,9 @@ use crate::clients::Clients;
 use crate::connection::{self, ConnectionError};
 use crate::http::web_settings;
 use crate::limits::Limits;
+
+/// Memory of groups that were sent, kept for the next ones.
+const FREE_BUFFERS_MAX: usize = 16;
 
 /// How long to wait for a descriptor to be given back.
 const EXHAUSTED_WAIT: Duration = Duration::from_millis(10);
@@ -76,6 +80,7 @@ pub(crate) struct Shared<A> {
     pub(crate) clients: Arc<Clients>,
     /// In MiB.
     pub(crate) ahead: Arc<Semaphore>,
+    pub(crate) buffers: Arc<FrameBuffers>,
     pub(crate) throttle: Option<Throttle>,
     pub(crate) stage: watch::Sender<Stage>,
 }
@@ -125,6 +130,7 @@ impl<A: Accept> Server<A> {
                 web,
                 clients: Arc::new(Clients::new(clients_max, unproven_max)),
                 ahead: Arc::new(Semaphore::new(ahead_bytes >> 20)),
+                buffers: Arc::new(FrameBuffers::new(FREE_BUFFERS_MAX)),
                 throttle: settings.rate_limit.map(Throttle::new),
                 stage: watch::Sender::new(Stage::Open),
                 settings,

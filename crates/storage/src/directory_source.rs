@@ -323,6 +323,15 @@ impl SourceFile for OpenFile {
         Ok(self.file.read_at(offset, buffer)?)
     }
 
+    fn append_at(
+        &self,
+        offset: u64,
+        length: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<usize, SourceError> {
+        Ok(self.file.append_at(offset, length, buffer)?)
+    }
+
     fn next_data(&self, offset: u64) -> Result<Option<Range<u64>>, SourceError> {
         Ok(self.file.next_data(offset)?)
     }

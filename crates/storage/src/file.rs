@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::Range;
 
+use rustix::buffer::spare_capacity;
 use rustix::fd::OwnedFd;
 use rustix::fs::{
     FallocateFlags, FlockOperation, Mode, SeekFrom, Timespec, Timestamps, UTIME_OMIT, XattrFlags,
@@ -67,6 +68,41 @@ impl File {
             }
         }
         Ok(filled)
+    }
+
+    /// Appends to `buffer` what lies from `offset` on: `length` bytes, or fewer if the file ends.
+    /// Returns how many. The memory is not filled with zeros first.
+    ///
+    /// # Errors
+    /// The system's own; the buffer may have grown.
+    pub fn append_at(&self, offset: u64, length: usize, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        let start = buffer.len();
+        let end = start + length;
+        buffer.reserve(length);
+        while buffer.len() < end {
+            let at = offset.saturating_add((buffer.len() - start) as u64);
+            let missing = end - buffer.len();
+            let operation = Operation::Read {
+                offset: at,
+                length: missing,
+            };
+            let read = self.handle.place.transfer(operation, missing, |allowed| {
+                let file = &self.handle.descriptor;
+                if allowed == missing {
+                    return rustix::io::pread(file, spare_capacity(buffer), at);
+                }
+                let mut part = vec![0; allowed];
+                let read = rustix::io::pread(file, &mut part[..], at)?;
+                buffer.extend_from_slice(&part[..read]);
+                Ok(read)
+            })?;
+            if read == 0 {
+                break;
+            }
+        }
+        // What was allocated beyond the request may have been filled too.
+        buffer.truncate(end);
+        Ok(buffer.len() - start)
     }
 
     /// Writes all of `bytes` at `offset`.

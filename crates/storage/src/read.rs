@@ -21,8 +21,7 @@ pub fn read_group(
 ) -> Result<GroupHash, SourceError> {
     let start = buffer.len();
     let length = group_length(group, size);
-    buffer.resize(start + length, 0);
-    match file.read_at(group.offset(), &mut buffer[start..]) {
+    match file.append_at(group.offset(), length, buffer) {
         Ok(count) if count == length && length > 0 => {
             Ok(GroupHash::of(group, size, &buffer[start..]))
         }

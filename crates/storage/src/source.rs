@@ -169,6 +169,24 @@ pub trait SourceFile: Send + Sync {
     /// Why it cannot be read.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, SourceError>;
 
+    /// Appends to `buffer` what lies from `offset` on: `length` bytes, or fewer if the file ends.
+    /// Returns how many.
+    ///
+    /// # Errors
+    /// Why it cannot be read. The buffer may have grown.
+    fn append_at(
+        &self,
+        offset: u64,
+        length: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<usize, SourceError> {
+        let start = buffer.len();
+        buffer.resize(start + length, 0);
+        let read = self.read_at(offset, &mut buffer[start..])?;
+        buffer.truncate(start + read);
+        Ok(read)
+    }
+
     /// The first run of data at or behind `offset`; `None` if only holes follow.
     ///
     /// # Errors

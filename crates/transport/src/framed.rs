@@ -1,11 +1,14 @@
 //! Whole frames from a byte stream.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::BufMut;
 use packhorse_protocol::frame::{FRAME_HEADER_BYTES, FrameError, FrameHeader, FrameType};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::frame_buffers::FrameBuffers;
 
 /// Reads frames. What was read of a frame is kept when a call is dropped, so `next` can stand in a
 /// `select!`.
@@ -15,6 +18,7 @@ pub struct FrameReader<R> {
     header: [u8; FRAME_HEADER_BYTES],
     header_filled: usize,
     body: Option<Body>,
+    buffers: Option<Arc<FrameBuffers>>,
 }
 
 /// A body under way; `kind` is `None` where it is to be skipped.
@@ -44,6 +48,16 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             header: [0; FRAME_HEADER_BYTES],
             header_filled: 0,
             body: None,
+            buffers: None,
+        }
+    }
+
+    /// The same, with bodies in memory from `buffers`, for whoever gives that back.
+    #[must_use]
+    pub fn with_buffers(self, buffers: Arc<FrameBuffers>) -> Self {
+        Self {
+            buffers: Some(buffers),
+            ..self
         }
     }
 
@@ -99,10 +113,14 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             FrameHeader::Skippable(length) => (None, length),
         };
         self.header_filled = 0;
+        let bytes = match &self.buffers {
+            Some(buffers) => buffers.take(length),
+            None => Vec::with_capacity(length),
+        };
         Ok(Some(Body {
             kind,
             length,
-            bytes: Vec::with_capacity(length),
+            bytes,
         }))
     }
 }

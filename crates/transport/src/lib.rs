@@ -32,6 +32,7 @@
 pub mod accept;
 pub mod dial;
 pub mod first_bytes;
+pub mod frame_buffers;
 pub mod framed;
 pub mod identity;
 pub mod kernel;

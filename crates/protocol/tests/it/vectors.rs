@@ -539,7 +539,7 @@ fn a_group_is_as_documented() {
     let vectors = Vectors::read();
     let hash = GroupHash::from(vectors.array("hash of group 1"));
     let byte = [(GROUP_BYTES % 251) as u8];
-    let mut frame = begin_group(GroupIndex::new(1).unwrap(), version(), 1);
+    let mut frame = begin_group(GroupIndex::new(1).unwrap(), version(), Vec::new());
     frame.buffer().extend(byte);
     let frame = finish_group(frame, hash);
     check("Group", &*frame, vectors.bytes("Group"));
