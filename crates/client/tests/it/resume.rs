@@ -329,7 +329,8 @@ fn a_change_in_the_middle_costs_what_has_changed() {
         outcome.expect_all(&scene, "", &changed);
         let [fetched, kept, resumed, differing, again] = counts(&outcome.totals);
         assert_eq!((kept, resumed, differing), (0, 0, 0));
-        assert_eq!(again, MIB as u64, "the group that changed");
+        // Nothing, if the group that changed was still on its way.
+        assert!(again == 0 || again == MIB as u64, "{again}");
         assert_eq!(fetched, (SIZE + "good".len()) as u64 + again);
     });
 }
