@@ -5,5 +5,9 @@
 mod archives;
 mod changes;
 mod conditions;
+mod flood;
+mod hostile;
+mod pages;
+mod patience;
 mod ranges;
 mod served;
