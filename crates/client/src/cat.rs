@@ -19,10 +19,12 @@ use packhorse_transport::dial::Dial;
 use packhorse_transport::stream::Stream;
 use thiserror::Error;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::connect::{ConnectError, Connector, Conversation};
 use crate::drive::TREE;
+use crate::patience::Patience;
+use crate::report::{Event, Observer};
 
 /// Groups in one request.
 const READ_GROUPS: u64 = 32;
@@ -62,17 +64,78 @@ pub enum CatError {
     Output(#[source] std::io::Error),
 }
 
-/// Writes the file at `path` to `out`, group by group as each is verified. Returns who the server is
-/// and the hash of what was written.
+/// What to fetch, and for how long to try.
+#[derive(Debug, Clone)]
+pub struct CatRequest {
+    /// The file.
+    pub path: RelativePath,
+    /// The hash that it must have.
+    pub expect: Option<ContentHash>,
+    /// How long to dial again without progress once a connection is lost.
+    pub retry_for: Duration,
+}
+
+/// Writes a file to `out`, group by group as each is verified. Returns who the server is and the
+/// hash of what was written. Where a connection is lost, the next goes on behind the last group that
+/// was written; `observer` hears of that.
 ///
 /// # Errors
 /// [`CatError`]. A wrong hash of the whole shows only at the end.
 pub async fn cat<D: Dial>(
     connector: &Arc<Connector<D>>,
-    path: &RelativePath,
-    expect: Option<ContentHash>,
+    request: &CatRequest,
+    observer: &dyn Observer,
     out: impl AsyncWrite + Unpin + Send,
 ) -> Result<(Pin, ContentHash), CatError> {
+    let mut patience = Patience::new(request.retry_for, 0);
+    let mut was_reached = false;
+    let (conversation, info) = loop {
+        match begin(connector, &request.path).await {
+            Ok(begun) => break begun,
+            Err(CatError::Connect(error)) => {
+                was_reached |= error.is_cut();
+                if !was_reached {
+                    return Err(error.into());
+                }
+                wait(error, &mut patience, 0, observer).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    let pin = conversation.pin();
+    let mut reading = Reading {
+        conversation,
+        path: &request.path,
+        info,
+        out,
+        hashes: Vec::new(),
+        rechecked: 0,
+        damaged: 0,
+        state: Settled::Unknown,
+        answers: 0,
+    };
+    loop {
+        let error = match reading.run().await {
+            Ok(()) => break,
+            Err(CatError::Connect(error)) => error,
+            Err(error) => return Err(error),
+        };
+        reading.conversation =
+            dial_again(connector, error, &mut patience, reading.answers, observer).await?;
+    }
+    let found = merge_groups(&reading.hashes);
+    if let Some(expected) = request.expect.filter(|expected| *expected != found) {
+        return Err(CatError::Unexpected { expected, found });
+    }
+    reading.complete().await;
+    Ok((pin, found))
+}
+
+/// Dials, and asks what the file is.
+async fn begin<D: Dial>(
+    connector: &Connector<D>,
+    path: &RelativePath,
+) -> Result<(Conversation<D::Stream>, FileInfo), CatError> {
     let request = Request::Tree(TreeRequest {
         tree: TREE,
         path: path.clone(),
@@ -83,7 +146,6 @@ pub async fn cat<D: Dial>(
         cursor: None,
     });
     let mut conversation = connector.connect(&request).await?;
-    let pin = conversation.pin();
     let info = match conversation.answer().await? {
         Answer::Page(page) => match page.items.into_iter().next() {
             Some(Item::File { info, .. }) => info,
@@ -96,20 +158,41 @@ pub async fn cat<D: Dial>(
     if info.size > FILE_BYTES_MAX {
         return Err(ConnectError::from(Violation::Malformed(FrameType::Page)).into());
     }
-    let mut reading = Reading {
-        conversation,
-        path,
-        info,
-        out,
-        hashes: Vec::new(),
-    };
-    reading.run().await?;
-    let found = merge_groups(&reading.hashes);
-    if let Some(expected) = expect.filter(|expected| *expected != found) {
-        return Err(CatError::Unexpected { expected, found });
+    Ok((conversation, info))
+}
+
+/// Dials until a connection stands, or patience is at its end.
+async fn dial_again<D: Dial>(
+    connector: &Connector<D>,
+    mut error: ConnectError,
+    patience: &mut Patience,
+    progress: u64,
+    observer: &dyn Observer,
+) -> Result<Conversation<D::Stream>, CatError> {
+    loop {
+        wait(error, patience, progress, observer).await?;
+        match connector.greet().await {
+            Ok(conversation) => return Ok(conversation),
+            Err(next) => error = next,
+        }
     }
-    reading.complete().await;
-    Ok((pin, found))
+}
+
+/// Waits before a lost connection is dialled again; `error` itself where that is of no use.
+async fn wait(
+    error: ConnectError,
+    patience: &mut Patience,
+    progress: u64,
+    observer: &dyn Observer,
+) -> Result<(), CatError> {
+    let wait = error.is_passing().then(|| patience.next_wait(progress));
+    let Some(wait) = wait.flatten() else {
+        return Err(error.into());
+    };
+    let why = error.to_string();
+    observer.handle(Event::Lost { why: &why });
+    sleep(wait).await;
+    Ok(())
 }
 
 /// A file on its way; it keeps the hash of each of its groups.
@@ -119,12 +202,38 @@ struct Reading<'a, S, W> {
     info: FileInfo,
     out: W,
     hashes: Vec<GroupHash>,
+    /// Groups whose hashes were compared once more.
+    rechecked: u64,
+    /// Reads in which a group came damaged.
+    damaged: usize,
+    state: Settled,
+    /// Changes whenever something has come.
+    answers: u64,
+}
+
+/// What came of an answer.
+#[derive(Debug, Clone, Copy)]
+struct ReadEnd {
+    /// The file was settled when it began.
+    settled: bool,
+    /// A group came damaged: all from it on have to be read again.
+    damaged: bool,
+}
+
+/// What is known of the state of a file while it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Settled {
+    /// Nothing was read yet.
+    Unknown,
+    /// Whatever has changed since it was first read shows in its version.
+    Yes,
+    /// Something may have changed unseen.
+    No,
 }
 
 impl<S: Stream, W: AsyncWrite + Unpin + Send> Reading<'_, S, W> {
+    /// Reads what is missing, to the end.
     async fn run(&mut self) -> Result<(), CatError> {
-        let mut attempts = 0;
-        let mut settled = true;
         // Who reads along may pause for as long as they like, with little asked for meanwhile.
         let mut ahead = 1;
         while (self.hashes.len() as u64) < group_count(self.info.size) {
@@ -132,19 +241,28 @@ impl<S: Stream, W: AsyncWrite + Unpin + Send> Reading<'_, S, W> {
             let rest =
                 GroupRange::new(start, group_count(self.info.size)).unwrap_or(GroupRange::EMPTY);
             let begun = Instant::now();
+            let before = self.state;
+            if before != Settled::Yes {
+                // Until the end of the answer says otherwise, should it come.
+                self.state = Settled::No;
+            }
             let read = self.read(rest.split_at(ahead).0).await?;
             ahead = if begun.elapsed() < QUICK {
                 (ahead * 2).min(READ_GROUPS)
             } else {
                 1
             };
-            match read {
-                Some(was_settled) => settled &= was_settled,
-                None if attempts < ATTEMPTS_MAX => attempts += 1,
-                None => return Err(CatError::Damaged),
+            if before != Settled::No && read.settled {
+                self.state = Settled::Yes;
+            }
+            if read.damaged {
+                self.damaged += 1;
+                if self.damaged > ATTEMPTS_MAX {
+                    return Err(CatError::Damaged);
+                }
             }
         }
-        if !settled {
+        if self.state == Settled::No {
             self.recheck().await?;
         }
         self.ask(ReadWhat::Content, GroupRange::EMPTY).await?;
@@ -168,14 +286,13 @@ impl<S: Stream, W: AsyncWrite + Unpin + Send> Reading<'_, S, W> {
         self.conversation.shutdown().await;
     }
 
-    /// Reads groups and writes them; whether the file was settled. `None` if one came damaged: all
-    /// from it on have to be read again.
-    async fn read(&mut self, range: GroupRange) -> Result<Option<bool>, CatError> {
+    /// Reads groups and writes them.
+    async fn read(&mut self, range: GroupRange) -> Result<ReadEnd, CatError> {
         self.ask(ReadWhat::Content, range).await?;
         let mut left = range.count();
         let mut damaged = false;
         while left > 0 {
-            match self.conversation.answer().await? {
+            match self.answer().await? {
                 Answer::Group(group) => {
                     left -= 1;
                     damaged = damaged || !self.take(&group).await?;
@@ -192,7 +309,13 @@ impl<S: Stream, W: AsyncWrite + Unpin + Send> Reading<'_, S, W> {
             }
         }
         let settled = self.done().await?;
-        Ok((!damaged).then_some(settled))
+        Ok(ReadEnd { settled, damaged })
+    }
+
+    async fn answer(&mut self) -> Result<Answer, CatError> {
+        let answer = self.conversation.answer().await?;
+        self.answers += 1;
+        Ok(answer)
     }
 
     /// Writes a group. False if it is damaged.
@@ -221,15 +344,13 @@ impl<S: Stream, W: AsyncWrite + Unpin + Send> Reading<'_, S, W> {
 
     /// Compares the hashes of all groups once more, since a change could have gone unseen.
     async fn recheck(&mut self) -> Result<(), CatError> {
-        let mut rest = GroupRange::whole(self.info.size);
-        while !rest.is_empty() {
-            let (range, behind) = rest.split_at(READ_GROUPS);
-            rest = behind;
+        while self.rechecked < group_count(self.info.size) {
+            let rest = GroupRange::whole(self.info.size).split_at(self.rechecked).1;
+            let range = rest.split_at(READ_GROUPS).0;
             self.ask(ReadWhat::Hashes, range).await?;
             let mut at = range.start();
             while at < range.end() {
-                let Answer::Hashes(part, version, hashes) = self.conversation.answer().await?
-                else {
+                let Answer::Hashes(part, version, hashes) = self.answer().await? else {
                     return Err(CatError::Refused(Refusal::Changed));
                 };
                 self.check_version(version)?;
@@ -240,6 +361,7 @@ impl<S: Stream, W: AsyncWrite + Unpin + Send> Reading<'_, S, W> {
                 at = part.end();
             }
             self.done().await?;
+            self.rechecked = range.end();
         }
         Ok(())
     }
@@ -257,7 +379,7 @@ impl<S: Stream, W: AsyncWrite + Unpin + Send> Reading<'_, S, W> {
 
     /// Takes the end of an answer; whether the file was settled when that began.
     async fn done(&mut self) -> Result<bool, CatError> {
-        match self.conversation.answer().await? {
+        match self.answer().await? {
             Answer::Done(done) => {
                 self.check_version(done.version)?;
                 Ok(done.settled)

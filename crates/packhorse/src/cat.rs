@@ -4,9 +4,11 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use packhorse_client::cat::{CatError, cat};
+use packhorse_client::cat::{CatError, CatRequest, cat};
+use packhorse_client::report::{Event, Observer};
+use packhorse_client::settings::DownloadSettings;
 use packhorse_protocol::address::Address;
 use packhorse_protocol::content::ContentHash;
 use packhorse_protocol::entry::Refusal;
@@ -18,6 +20,7 @@ use tokio::runtime::Handle;
 
 use crate::events::{EventLog, PathText, Record};
 use crate::exit::{CommandError, Exit, OrExit, Outcome, output_ended};
+use crate::output::say;
 use crate::progress::SoFar;
 use crate::rate::Rate;
 use crate::sole_file::sole_file;
@@ -39,6 +42,24 @@ pub(crate) struct CatSettings<'a> {
     pub(crate) expect: Option<ContentHash>,
     /// How fast it may come.
     pub(crate) rate_limit: Option<Rate>,
+    /// How long to dial again without progress.
+    pub(crate) retry_for: Duration,
+}
+
+/// Says when a connection was lost.
+struct LossTeller<'a> {
+    events: Option<&'a EventLog>,
+}
+
+impl Observer for LossTeller<'_> {
+    fn handle(&self, event: Event<'_>) {
+        if let Event::Lost { why } = event {
+            say(format_args!("packhorse: {why}; dialling again"));
+            if let Some(events) = self.events {
+                events.write(&Record::Lost { why: why.into() });
+            }
+        }
+    }
 }
 
 /// Writes the file out, and tells the report about it.
@@ -50,7 +71,7 @@ pub(crate) async fn run(settings: CatSettings<'_>, events: &EventLog) -> Outcome
     });
     let path = &settings.address.path;
     let mut so_far = SoFar::default();
-    let ended = match fetch(&settings).await {
+    let ended = match fetch(&settings, events).await {
         Ok(Some((bytes, hash))) => {
             so_far.files_fetched = 1;
             so_far.bytes_fetched = bytes;
@@ -96,11 +117,20 @@ pub(crate) async fn show(server: &Server, path: &RelativePath) -> Result<(), Com
         is_terminal: io::stdout().is_terminal(),
         throttle: None,
     };
-    copy(server, path, None, output).await.map(|_| ())
+    let request = CatRequest {
+        path: path.clone(),
+        expect: None,
+        retry_for: DownloadSettings::default().retry_for,
+    };
+    let losses = LossTeller { events: None };
+    copy(server, &request, &losses, output).await.map(|_| ())
 }
 
 /// How many bytes came, and their hash; `None` if nobody wanted to read to the end.
-async fn fetch(settings: &CatSettings<'_>) -> Result<Option<(u64, ContentHash)>, CommandError> {
+async fn fetch(
+    settings: &CatSettings<'_>,
+    events: &EventLog,
+) -> Result<Option<(u64, ContentHash)>, CommandError> {
     let address = settings.address;
     let mut server = trust::meet(address, settings.trust).await?;
     let path = sole_file(&server, &address.path).await?;
@@ -116,18 +146,26 @@ async fn fetch(settings: &CatSettings<'_>) -> Result<Option<(u64, ContentHash)>,
         is_terminal: false,
         throttle: rate_limit.map(Throttle::new),
     };
-    let copied = copy(&server, &path, settings.expect, output).await?;
+    let request = CatRequest {
+        path,
+        expect: settings.expect,
+        retry_for: settings.retry_for,
+    };
+    let losses = LossTeller {
+        events: Some(events),
+    };
+    let copied = copy(&server, &request, &losses, output).await?;
     server.handle_success()?;
     Ok(copied)
 }
 
 async fn copy(
     server: &Server,
-    path: &RelativePath,
-    expect: Option<ContentHash>,
+    request: &CatRequest,
+    losses: &LossTeller<'_>,
     output: Output,
 ) -> Result<Option<(u64, ContentHash)>, CommandError> {
-    let fetching = |pipe| cat(&server.connector, path, expect, pipe);
+    let fetching = |pipe| cat(&server.connector, request, losses, pipe);
     let (fetched, written) = output.take(fetching).await?;
     match (written, fetched) {
         (Err(error), _) => output_ended(error).map(|_| None),

@@ -37,7 +37,11 @@ pub(crate) fn run(settings: GetSettings) -> Outcome {
     let runtime = client_runtime()?;
     let events = EventLog::open(json, report.as_deref())?;
     match destination {
-        GetDestination::Output { expect, rate_limit } => {
+        GetDestination::Output {
+            expect,
+            rate_limit,
+            retry_for,
+        } => {
             let [address] = addresses.as_slice() else {
                 return Err(CommandError::usage("`-o -` writes one file out"));
             };
@@ -46,6 +50,7 @@ pub(crate) fn run(settings: GetSettings) -> Outcome {
                 trust: &trust,
                 expect,
                 rate_limit,
+                retry_for,
             };
             runtime.block_on(cat::run(settings, &events))
         }

@@ -3,18 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use packhorse_client::cat::{CatError, cat};
+use packhorse_client::cat::{CatError, CatRequest, cat};
 use packhorse_client::connect::Connector;
 use packhorse_client::list::{ListRequest, list};
+use packhorse_client::report::{Event, Observer};
 use packhorse_protocol::content::ContentHash;
 use packhorse_protocol::entry::Refusal;
 use packhorse_protocol::message::{ReadWhat, Request};
 use packhorse_protocol::path::RelativePath;
 use packhorse_protocol::session::Item;
+use tokio::time::Instant;
 
 use crate::lies::{file, info};
 use crate::scene::{Clock, within};
-use crate::scripted_server::{Log, Script, ScriptedDial, ScriptedServer};
+use crate::scripted_server::{Log, Script, ScriptedDial, ScriptedServer, Wire, refused};
 use crate::tree::{ServedTree, noise};
 use crate::wire::{Answer, Told};
 
@@ -32,6 +34,13 @@ fn tree() -> ServedTree {
     tree
 }
 
+/// Hears nothing.
+struct Deaf;
+
+impl Observer for Deaf {
+    fn handle(&self, _: Event<'_>) {}
+}
+
 /// Reads `path` along. Returns how it ended, what was written, and what the server saw.
 async fn read(
     tree: ServedTree,
@@ -41,9 +50,13 @@ async fn read(
 ) -> (Result<ContentHash, CatError>, Vec<u8>, Log) {
     let server = ScriptedServer::new(tree, script, None);
     let connector = Connector::new(ScriptedDial(Arc::clone(&server)), None);
-    let path = RelativePath::parse(path.as_bytes()).unwrap();
+    let request = CatRequest {
+        path: RelativePath::parse(path.as_bytes()).unwrap(),
+        expect,
+        retry_for: Duration::from_secs(120),
+    };
     let mut out = Vec::new();
-    let reading = cat(&connector, &path, expect, &mut out);
+    let reading = cat(&connector, &request, &Deaf, &mut out);
     let limit = Duration::from_secs(3600);
     let result = tokio::time::timeout(limit, reading).await;
     let result = result.expect("it ends").map(|(_, hash)| hash);
@@ -202,5 +215,97 @@ fn a_list_is_checked_as_a_tree_is() {
         });
         listed.await.unwrap();
         assert_eq!(seen.len(), 5, "no more were wanted");
+    });
+}
+
+/// Behind a lost connection the next goes on; nothing that was written is read again.
+#[test]
+fn a_lost_connection_costs_what_was_on_its_way() {
+    within(Clock::Paused, || async {
+        let size = 3 * MIB + 5;
+        for settled in [true, false] {
+            let mut served = tree();
+            served.at("f").settled = settled;
+            let content = served.at("f").content.to_vec();
+            for frames in 1..24 {
+                let script = Script::wired(move |connection| Wire {
+                    frames_max: (connection < 3).then_some(frames),
+                    ..Wire::default()
+                });
+                let (result, out, _) = read(served.clone(), script, "f", None).await;
+                assert_eq!(result.unwrap(), ContentHash::of(&content), "{frames}");
+                assert!(out.len() == size && out == content, "{frames}");
+            }
+        }
+        // Each brings a part of one more group than the one before: that part comes twice.
+        let script = Script::wired(|_| Wire {
+            bytes_max: Some(MIB + MIB / 2),
+            ..Wire::default()
+        });
+        let (result, _, log) = read(tree(), script, "f", None).await;
+        assert!(result.is_ok());
+        let mut groups = log.groups("f");
+        groups.dedup();
+        assert!(groups.is_sorted(), "{groups:?}");
+    });
+}
+
+#[test]
+fn a_server_that_stays_away_ends_it() {
+    within(Clock::Paused, || async {
+        let script = Script {
+            wire: Box::new(|connection| match connection {
+                0 => Ok(Wire {
+                    frames_max: Some(3),
+                    ..Wire::default()
+                }),
+                _ => Err(refused()),
+            }),
+            ..Script::default()
+        };
+        let start = Instant::now();
+        let (result, out, log) = read(tree(), script, "f", None).await;
+        assert!(matches!(result, Err(CatError::Connect(_))), "{result:?}");
+        assert_eq!(out.len(), MIB);
+        assert!(start.elapsed() >= Duration::from_secs(120));
+        assert!(log.connections > 5);
+        let never = Script {
+            wire: Box::new(|_| Err(refused())),
+            ..Script::default()
+        };
+        let (result, _, log) = read(tree(), never, "f", None).await;
+        assert!(matches!(result, Err(CatError::Connect(_))));
+        assert_eq!(log.connections, 1, "it was never there");
+    });
+}
+
+/// The first half of one version is not joined with the second half of another.
+#[test]
+fn a_change_between_two_connections_is_noticed() {
+    within(Clock::Paused, || async {
+        for is_seen in [true, false] {
+            let mut served = tree();
+            served.at("f").settled = is_seen;
+            let mut script = Script::changing(move |call, tree| {
+                if call.connection == 1 {
+                    match is_seen {
+                        true => tree.change("f", noise(2, 3 * MIB + 5)),
+                        false => tree.at("f").content = Arc::new(noise(2, 3 * MIB + 5)),
+                    }
+                }
+            });
+            script.wire = Box::new(|connection| {
+                Ok(Wire {
+                    frames_max: (connection == 0).then_some(3),
+                    ..Wire::default()
+                })
+            });
+            let (result, out, _) = read(served, script, "f", None).await;
+            assert!(
+                matches!(result, Err(CatError::Refused(Refusal::Changed))),
+                "{result:?}"
+            );
+            assert!(out[..MIB] == noise(1, MIB));
+        }
     });
 }

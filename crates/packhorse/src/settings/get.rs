@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use packhorse_client::settings::DownloadSettings;
 use packhorse_protocol::address::Address;
@@ -54,6 +55,8 @@ pub(crate) enum GetDestination {
         expect: Option<ContentHash>,
         /// How fast it may come.
         rate_limit: Option<Rate>,
+        /// How long to dial again without progress.
+        retry_for: Duration,
     },
 }
 
@@ -97,7 +100,11 @@ impl GetSettings {
             ));
         }
         let destination = if is_output(&destination) {
-            GetDestination::Output { expect, rate_limit }
+            GetDestination::Output {
+                expect,
+                rate_limit,
+                retry_for: retry_for.duration(),
+            }
         } else {
             let download = DownloadSettings {
                 name: name.map(|name| parse_name(name.as_bytes())).transpose()?,
