@@ -237,16 +237,16 @@ fn a_lost_connection_costs_what_was_on_its_way() {
                 assert!(out.len() == size && out == content, "{frames}");
             }
         }
-        // Each brings a part of one more group than the one before: that part comes twice.
+        // Each connection brings one group, and half of the next.
         let script = Script::wired(|_| Wire {
             bytes_max: Some(MIB + MIB / 2),
             ..Wire::default()
         });
         let (result, _, log) = read(tree(), script, "f", None).await;
         assert!(result.is_ok());
-        let mut groups = log.groups("f");
-        groups.dedup();
-        assert!(groups.is_sorted(), "{groups:?}");
+        let groups = log.groups("f");
+        assert_eq!(groups.iter().filter(|&&group| group == 0).count(), 1);
+        assert!(log.connections >= 3);
     });
 }
 

@@ -94,11 +94,7 @@ impl GetSettings {
             quiet,
         } = flags;
         refuse_silence(silence)?;
-        if addresses.len() > 1 && (name.is_some() || expect.is_some()) {
-            return Err(CommandError::usage(
-                "--as and --expect are for a single ADDRESS",
-            ));
-        }
+        check_single(&addresses, name.is_some() || expect.is_some())?;
         let destination = if is_output(&destination) {
             GetDestination::Output {
                 expect,
@@ -152,6 +148,15 @@ pub(super) fn existing(overwrite: bool, keep_both: bool) -> Existing {
         (_, true) => Existing::KeepBoth,
         _ => Existing::Refuse,
     }
+}
+
+/// Refuses several addresses where something was given that only one file can have.
+fn check_single(addresses: &[Address], is_for_one: bool) -> Result<(), CommandError> {
+    if addresses.len() > 1 && is_for_one {
+        let message = "--as and --expect are for a single ADDRESS";
+        return Err(CommandError::usage(message));
+    }
+    Ok(())
 }
 
 /// Only the plain mode has to guess where a file ends.
