@@ -48,6 +48,20 @@ pub trait Accept: Send + Sync + 'static {
     }
 }
 
+/// A place where anyone may arrive, without TLS. Dropped, it lets nobody else in; who is here stays.
+pub trait AcceptClear: Send + Sync + 'static {
+    /// What arrives.
+    type Stream: Stream;
+
+    /// Waits for the next connection; may be dropped while it waits.
+    ///
+    /// # Errors
+    /// [`AcceptError`], which says how to go on.
+    fn accept_clear(
+        &self,
+    ) -> impl Future<Output = Result<(Self::Stream, SocketAddr), AcceptError>> + Send;
+}
+
 /// What the first bytes decided. Every stream begins at its first byte.
 #[derive(Debug)]
 pub enum Opened<S> {

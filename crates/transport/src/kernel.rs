@@ -5,4 +5,4 @@ mod happy_eyeballs;
 mod listener;
 
 pub use dialer::{ClearDialer, DIAL_TIMEOUT, KernelDialer};
-pub use listener::{BindError, KernelListener, ListenAt};
+pub use listener::{BindError, ClearListener, KernelListener, ListenAt};

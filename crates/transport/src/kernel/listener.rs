@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::accept::{Accept, AcceptError, OpenError, Opened};
+use crate::accept::{Accept, AcceptClear, AcceptError, OpenError, Opened};
 use crate::tls::{ServerStream, ServerTls};
 
 /// Connections that the kernel has completed and nobody has accepted yet, for each address. The
@@ -62,11 +62,17 @@ pub enum BindError {
 /// Listens on sockets of the kernel and opens what arrives.
 #[derive(Debug)]
 pub struct KernelListener {
+    tcp: ClearListener,
+    congestion: Option<String>,
+    tls: ServerTls,
+}
+
+/// Listens on sockets of the kernel.
+#[derive(Debug)]
+pub struct ClearListener {
     listeners: Vec<TcpListener>,
     /// Which listener is asked first, so that none can starve another.
     turn: AtomicUsize,
-    congestion: Option<String>,
-    tls: ServerTls,
 }
 
 impl KernelListener {
@@ -80,10 +86,7 @@ impl KernelListener {
         tls: ServerTls,
         congestion: Option<&str>,
     ) -> Result<Self, BindError> {
-        let sockets = match at {
-            ListenAt::Everywhere { port } => vec![Bound::everywhere(*port)?],
-            ListenAt::Addresses(addresses) => Bound::each(addresses)?,
-        };
+        let sockets = Bound::at(at)?;
         let first = sockets.first().ok_or(BindError::Nowhere)?;
         if let Some(name) = congestion {
             // Accepted sockets inherit it, so that a wrong name shows here and costs nothing there.
@@ -92,16 +95,34 @@ impl KernelListener {
             }
         }
         let congestion = congestion_of(&first.socket);
-        let listeners = sockets
-            .into_iter()
-            .map(Bound::listen)
-            .collect::<Result<_, BindError>>()?;
         Ok(Self {
-            listeners,
-            turn: AtomicUsize::new(0),
+            tcp: ClearListener::listen(sockets, BACKLOG_CONNECTIONS_MAX)?,
             congestion,
             tls,
         })
+    }
+
+    /// Where it listens, with the ports that the system chose.
+    #[must_use]
+    pub fn local_addresses(&self) -> Vec<SocketAddr> {
+        self.tcp.local_addresses()
+    }
+
+    /// How the system says that it controls congestion; `None` where it does not say.
+    #[must_use]
+    pub fn congestion(&self) -> Option<&str> {
+        self.congestion.as_deref()
+    }
+}
+
+impl ClearListener {
+    /// Begins to listen, in a tokio runtime. For each address, `backlog` connections may wait to be
+    /// accepted; the system may allow fewer.
+    ///
+    /// # Errors
+    /// [`BindError`]; nothing listens then.
+    pub fn bind(at: &ListenAt, backlog: i32) -> Result<Self, BindError> {
+        Self::listen(Bound::at(at)?, backlog)
     }
 
     /// Where it listens, with the ports that the system chose.
@@ -113,10 +134,16 @@ impl KernelListener {
             .collect()
     }
 
-    /// How the system says that it controls congestion; `None` where it does not say.
-    #[must_use]
-    pub fn congestion(&self) -> Option<&str> {
-        self.congestion.as_deref()
+    fn listen(sockets: Vec<Bound>, backlog: i32) -> Result<Self, BindError> {
+        if sockets.is_empty() {
+            return Err(BindError::Nowhere);
+        }
+        let listeners = sockets
+            .into_iter()
+            .map(|bound| bound.listen(backlog))
+            .collect::<Result<_, BindError>>()?;
+        let turn = AtomicUsize::new(0);
+        Ok(Self { listeners, turn })
     }
 
     async fn accept_any(&self) -> io::Result<(TcpStream, SocketAddr)> {
@@ -146,12 +173,7 @@ impl Accept for KernelListener {
     type Stream = ServerStream<TcpStream>;
 
     async fn accept(&self) -> Result<(TcpStream, SocketAddr), AcceptError> {
-        let (stream, peer) = self.accept_any().await.map_err(classify)?;
-        // Without it, the last part of every answer would wait for an acknowledgement. It fails
-        // only if the client has left already.
-        stream.set_nodelay(true).map_err(AcceptError::Gone)?;
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        Ok((stream, peer))
+        self.tcp.accept_clear().await
     }
 
     async fn until_spoken(&self, raw: &mut TcpStream) {
@@ -168,6 +190,19 @@ impl Accept for KernelListener {
         // the client has left.
         let linger = is_wanted.then_some(Duration::ZERO);
         let _ = SockRef::from(stream.raw()).set_linger(linger);
+    }
+}
+
+impl AcceptClear for ClearListener {
+    type Stream = TcpStream;
+
+    async fn accept_clear(&self) -> Result<(TcpStream, SocketAddr), AcceptError> {
+        let (stream, peer) = self.accept_any().await.map_err(classify)?;
+        // Without it, the last part of every answer would wait for an acknowledgement. It fails
+        // only if the client has left already.
+        stream.set_nodelay(true).map_err(AcceptError::Gone)?;
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        Ok((stream, peer))
     }
 }
 
@@ -200,6 +235,13 @@ struct Bound {
 }
 
 impl Bound {
+    fn at(at: &ListenAt) -> Result<Vec<Self>, BindError> {
+        match at {
+            ListenAt::Everywhere { port } => Ok(vec![Self::everywhere(*port)?]),
+            ListenAt::Addresses(addresses) => Self::each(addresses),
+        }
+    }
+
     /// With `only_ipv6`, `[::]` leaves `0.0.0.0` to another socket.
     fn new(address: SocketAddr, only_ipv6: bool) -> Result<Self, BindError> {
         let bind = || {
@@ -246,10 +288,10 @@ impl Bound {
         Ok(all)
     }
 
-    fn listen(self) -> Result<TcpListener, BindError> {
+    fn listen(self, backlog: i32) -> Result<TcpListener, BindError> {
         let Self { address, socket } = self;
         socket
-            .listen(BACKLOG_CONNECTIONS_MAX)
+            .listen(backlog)
             .and_then(|()| TcpListener::from_std(socket.into()))
             .map_err(|source| BindError::Address { address, source })
     }
