@@ -2,6 +2,7 @@
 
 mod demo;
 mod get;
+mod listen;
 mod ls;
 mod serve;
 mod shell;
@@ -10,6 +11,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use self::demo::DemoFlags;
 pub(crate) use self::get::GetFlags;
+pub(crate) use self::listen::ListenFlags;
 pub(crate) use self::ls::LsFlags;
 pub(crate) use self::serve::{LogFormat, ServeFlags};
 pub(crate) use self::shell::ShellFlags;
@@ -42,6 +44,7 @@ pub(crate) enum CommandFlags {
     Get(Box<GetFlags>),
     Ls(LsFlags),
     Shell(ShellFlags),
+    Listen(ListenFlags),
     Demo(DemoFlags),
 }
 

@@ -5,6 +5,10 @@ use std::str::FromStr;
 
 use anyhow::{Result, bail};
 use packhorse_protocol::address::{DEFAULT_PORT, HostPort};
+use packhorse_transport::kernel::ListenAt;
+use tokio::net::lookup_host;
+
+use crate::exit::{CommandError, Exit, OrExit};
 
 /// A host to listen on, or all addresses, and a port; port 0 means any free one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +25,25 @@ impl Default for ListenPlace {
             host: None,
             port: DEFAULT_PORT,
         }
+    }
+}
+
+impl ListenPlace {
+    /// The addresses that it means.
+    ///
+    /// # Errors
+    /// The host has none.
+    pub(crate) async fn look_up(&self) -> Result<ListenAt, CommandError> {
+        let Self { host, port } = self;
+        let Some(host) = host else {
+            return Ok(ListenAt::Everywhere { port: *port });
+        };
+        let found = lookup_host((host.as_str(), *port)).await;
+        let found = found.or_exit(Exit::Usage, || format!("cannot listen on {host}"))?;
+        let mut addresses: Vec<_> = found.collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        Ok(ListenAt::Addresses(addresses))
     }
 }
 

@@ -14,6 +14,7 @@ mod fetch;
 mod flags;
 mod get;
 mod hosts;
+mod listen;
 mod listen_place;
 mod local_addresses;
 mod log;
@@ -26,6 +27,7 @@ mod secret_file;
 mod serve;
 mod settings;
 mod shell;
+mod signals;
 mod sole_file;
 mod state;
 mod time_span;
@@ -61,6 +63,7 @@ fn run(flags: Flags) -> Outcome {
         Settings::Ls(settings) => ls::run(settings),
         Settings::Shell(settings) => shell::run(settings),
         Settings::ShellPlain(settings) => plain::shell::run(settings),
+        Settings::Listen(settings) => listen::run(settings),
         Settings::Demo(flags) => demo::run(&flags),
     }
 }

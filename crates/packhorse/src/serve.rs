@@ -18,12 +18,10 @@ use packhorse_storage::selection::{SelectionError, SelectionSource};
 use packhorse_storage::source::Source;
 use packhorse_storage::workers::DiskWorkers;
 use packhorse_transport::identity::Identity;
-use packhorse_transport::kernel::{BindError, KernelListener, ListenAt};
+use packhorse_transport::kernel::{BindError, KernelListener};
 use packhorse_transport::tls::{ServerTls, WebCertificate};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::lookup_host;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -36,6 +34,7 @@ use crate::output::print;
 use crate::rate::Rate;
 use crate::secret_file::read_or_make;
 use crate::settings::{AccessSettings, ServeSettings};
+use crate::signals::Signals;
 
 /// Disk jobs that wait beyond those that are under way.
 const DISK_JOBS_WAITING_MAX: usize = 1024;
@@ -221,18 +220,7 @@ async fn bind(
     settings: &ServeSettings,
     identity: &Identity,
 ) -> Result<KernelListener, CommandError> {
-    let ListenPlace { host, port } = &settings.listen;
-    let at = match host {
-        None => ListenAt::Everywhere { port: *port },
-        Some(host) => {
-            let found = lookup_host((host.as_str(), *port)).await;
-            let found = found.or_exit(Exit::Usage, || format!("cannot listen on {host}"))?;
-            let mut addresses: Vec<_> = found.collect();
-            addresses.sort_unstable();
-            addresses.dedup();
-            ListenAt::Addresses(addresses)
-        }
-    };
+    let at = settings.listen.look_up().await?;
     let mut tls = ServerTls::new(identity, load_web_certificate(settings)?);
     if settings.plain {
         tls = tls.with_plain_mode();
@@ -358,28 +346,6 @@ fn raise_descriptor_limit(clients_max: usize) -> u64 {
         );
     }
     limit
-}
-
-/// What asks the server to end.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 /// How the server ends.

@@ -1,12 +1,14 @@
 //! Flags and environment, resolved once into what the commands work with.
 
 mod get;
+mod listen;
 mod ls;
 mod plain;
 mod serve;
 mod shell;
 
 pub(crate) use self::get::{GetDestination, GetSettings};
+pub(crate) use self::listen::ListenSettings;
 pub(crate) use self::ls::{LsFormat, LsSettings};
 pub(crate) use self::plain::{PlainDestination, PlainFile, PlainGetSettings, PlainShellSettings};
 pub(crate) use self::serve::{AccessSettings, ServeSettings};
@@ -32,6 +34,8 @@ pub(crate) enum Settings {
     Shell(ShellSettings),
     /// `packhorse shell plain://…`
     ShellPlain(PlainShellSettings),
+    /// `packhorse listen`
+    Listen(ListenSettings),
     /// `packhorse demo`
     Demo(DemoFlags),
 }
@@ -65,6 +69,7 @@ impl Settings {
                     }
                 }
             }
+            CommandFlags::Listen(flags) => Self::Listen(ListenSettings::resolve(flags)),
             CommandFlags::Demo(flags) => Self::Demo(flags),
         })
     }

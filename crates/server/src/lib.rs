@@ -10,6 +10,7 @@ mod connection;
 mod groups;
 mod http;
 pub mod limits;
+pub mod listen;
 mod pages;
 mod plain;
 mod queue;

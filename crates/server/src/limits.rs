@@ -2,6 +2,30 @@
 
 use std::time::Duration;
 
+/// How long to wait for a descriptor to be given back.
+pub(crate) const EXHAUSTED_WAIT: Duration = Duration::from_millis(10);
+
+/// Peers of a message server at once; further ones wait until one leaves.
+pub const TALKERS_MAX: usize = 4096;
+
+/// A message that goes on behind this is cut in two.
+pub const MESSAGE_BYTES_MAX: usize = 16 << 10;
+
+/// What comes of a message without a line end is printed, and answered, after a silence this long.
+pub const MESSAGE_PAUSE: Duration = Duration::from_millis(200);
+
+/// What is read from a peer, or from a command that answers it, at once.
+pub const PART_BYTES_MAX: usize = 16 << 10;
+
+/// Answers, parts of answers and lines that wait for one peer to take them.
+pub const PARTS_WAITING_MAX: usize = 16;
+
+/// A peer that says nothing more and takes nothing for this long is left.
+pub const DEAF_TIME: Duration = Duration::from_secs(60);
+
+/// After the last word to a peer: how long it may take to close its side.
+pub const FAREWELL_TIME: Duration = Duration::from_secs(2);
+
 /// The limits of a server. What each request may ask for is in
 /// [`packhorse_protocol::limits`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,13 +20,10 @@ use tracing::{error, warn};
 use crate::clients::Clients;
 use crate::connection::{self, ConnectionError};
 use crate::http::web_settings;
-use crate::limits::Limits;
+use crate::limits::{EXHAUSTED_WAIT, Limits};
 
 /// Memory of groups that were sent, kept for the next ones.
 const FREE_BUFFERS_MAX: usize = 16;
-
-/// How long to wait for a descriptor to be given back.
-const EXHAUSTED_WAIT: Duration = Duration::from_millis(10);
 
 /// What a server does besides listening.
 #[derive(Debug)]

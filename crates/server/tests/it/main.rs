@@ -10,6 +10,7 @@ mod disk;
 mod gate;
 mod greeting;
 mod leaving;
+mod listen;
 mod patience;
 mod plain;
 mod requests;

@@ -1,0 +1,263 @@
+//! `packhorse listen`
+
+use std::io::{self, BufRead, IsTerminal, Read};
+use std::thread;
+
+use packhorse_protocol::escape::Escaped;
+use packhorse_server::listen::{
+    Answer, CommandFailure, MessageEvent, MessageServer, Peer, Peers, SendError, Tally, To,
+};
+use packhorse_transport::kernel::ClearListener;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::mpsc;
+
+use crate::byte_count::{ByteCount, Counted};
+use crate::exit::{CommandError, Exit, OrExit, Outcome, output_ended};
+use crate::output::{print, say};
+use crate::settings::ListenSettings;
+use crate::signals::Signals;
+
+/// What has happened and is not printed yet; peers wait then.
+const EVENTS_WAITING_MAX: usize = 64;
+
+/// A line that is typed is cut behind this many bytes.
+const LINE_BYTES_MAX: u64 = 64 << 10;
+
+/// Hears whoever connects until told to end.
+pub(crate) fn run(settings: ListenSettings) -> Outcome {
+    let runtime = Runtime::new().or_exit(Exit::LocalIo, || "cannot start the runtime")?;
+    let outcome = runtime.block_on(listen(settings));
+    // What still runs now waits for input that may never come.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn listen(settings: ListenSettings) -> Outcome {
+    let ListenSettings {
+        place,
+        messages,
+        backlog,
+    } = settings;
+    let mut signals = Signals::new().or_exit(Exit::LocalIo, || "cannot listen to signals")?;
+    let listener = ClearListener::bind(&place.look_up().await?, backlog)
+        .map_err(|error| CommandError::new(Exit::LocalIo, error))?;
+    let local = listener.local_addresses();
+    let (events, happened) = mpsc::channel(EVENTS_WAITING_MAX);
+    let is_typed = messages.answer == Answer::Nothing;
+    let server = MessageServer::new(listener, messages, events);
+    let tally = server.tally();
+    for address in local {
+        say(format_args!("listening on {address}"));
+    }
+    if is_typed {
+        read_typed(server.peers())?;
+    }
+    // A thread of its own: whoever reads what we print may be slow.
+    let printer = thread::Builder::new()
+        .name("output".into())
+        .spawn(move || print_events(happened))
+        .or_exit(Exit::LocalIo, || "cannot start a thread")?;
+    let ended = tokio::select! {
+        ended = server.run() => ended.or_exit(Exit::LocalIo, || "cannot listen any more"),
+        () = signals.next() => Ok(()),
+    };
+    let printed = printer.join().expect("printing does not panic");
+    let (peers, output) = (printed.peers, printed.result);
+    say(Summary {
+        peers,
+        tally: tally.read(),
+    });
+    ended?;
+    match output {
+        Ok(()) => Ok(Exit::Done),
+        Err(error) => output_ended(error),
+    }
+}
+
+/// What the printer did.
+struct Printed {
+    /// How many had connected.
+    peers: u64,
+    result: io::Result<()>,
+}
+
+/// Prints what happens, until nothing more will or nobody reads it.
+fn print_events(mut happened: mpsc::Receiver<MessageEvent>) -> Printed {
+    let mut peers = 0;
+    while let Some(event) = happened.blocking_recv() {
+        let printed = match event {
+            MessageEvent::Connected(peer) => {
+                peers += 1;
+                print(format_args!("{} connected", Shown(peer)))
+            }
+            MessageEvent::Said(peer, message) => {
+                print(format_args!("{}: {}", Shown(peer), Escaped(message.text())))
+            }
+            MessageEvent::Unanswered(peer, failure) => {
+                let why = match failure {
+                    CommandFailure::Run(error) => format!("cannot be run: {error}"),
+                    CommandFailure::Status(status) => format!("ended with {status}"),
+                };
+                say(format_args!("{}: the command {why}", Shown(peer)));
+                Ok(())
+            }
+            MessageEvent::Left { peer, tally, error } => {
+                let why = error.map_or_else(String::new, |error| format!(" ({error})"));
+                print(format_args!("{} left: {}{why}", Shown(peer), Counts(tally)))
+            }
+        };
+        if let Err(error) = printed {
+            let result = Err(error);
+            return Printed { peers, result };
+        }
+    }
+    let result = Ok(());
+    Printed { peers, result }
+}
+
+/// Sends what is typed; the end of the input ends nothing else.
+fn read_typed(peers: Peers) -> Result<(), CommandError> {
+    let typist = Typist {
+        peers,
+        runtime: Handle::current(),
+        is_person: io::stdin().is_terminal(),
+    };
+    thread::Builder::new()
+        .name("input".into())
+        .spawn(move || typist.run())
+        .or_exit(Exit::LocalIo, || "cannot start a thread")?;
+    Ok(())
+}
+
+struct Typist {
+    peers: Peers,
+    runtime: Handle,
+    /// Who sees what becomes of a line, and can type it again.
+    is_person: bool,
+}
+
+impl Typist {
+    fn run(self) {
+        let mut input = io::stdin().lock();
+        loop {
+            let mut line = Vec::new();
+            match (&mut input)
+                .take(LINE_BYTES_MAX)
+                .read_until(b'\n', &mut line)
+            {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return,
+            }
+            let (to, text) = addressed(&line);
+            if let Err(error) = self.send(to, text) {
+                say(error);
+            }
+        }
+    }
+
+    fn send(&self, to: To, text: &[u8]) -> Result<(), SendError> {
+        if self.is_person {
+            return self.peers.send(to, text);
+        }
+        self.runtime.block_on(async {
+            if !matches!(to, To::Number(_)) {
+                self.peers.wait_for_one().await;
+            }
+            self.peers.send_patiently(to, text).await
+        })
+    }
+}
+
+/// To whom a typed line goes, and what of it.
+fn addressed(line: &[u8]) -> (To, &[u8]) {
+    let Some(rest) = line.strip_prefix(b"@") else {
+        return (To::Newest, line);
+    };
+    let end = rest
+        .iter()
+        .position(|byte| matches!(byte, b' ' | b'\r' | b'\n'));
+    let (name, text) = rest.split_at(end.unwrap_or(rest.len()));
+    let text = text.strip_prefix(b" ").unwrap_or(text);
+    let number = std::str::from_utf8(name)
+        .ok()
+        .and_then(|name| name.parse().ok());
+    match (name, number) {
+        (b"all", _) => (To::All, text),
+        (_, Some(number)) => (To::Number(number), text),
+        // Someone's name, perhaps, for the peer to read.
+        (_, None) => (To::Newest, line),
+    }
+}
+
+/// A peer, as it stands at the beginning of each line about it.
+struct Shown(Peer);
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "@{} {}", self.0.number, self.0.address)
+    }
+}
+
+struct Counts(Tally);
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Tally {
+            messages,
+            received_bytes,
+            sent_bytes,
+        } = self.0;
+        let messages = Counted(messages, "message");
+        let received = ByteCount(received_bytes);
+        write!(
+            out,
+            "{messages}, {received} received, {} sent",
+            ByteCount(sent_bytes)
+        )
+    }
+}
+
+/// The last line.
+struct Summary {
+    peers: u64,
+    tally: Tally,
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            out,
+            "{}, {}",
+            Counted(self.peers, "peer"),
+            Counts(self.tally)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_addressed() {
+        let cases: [(&str, To, &str); 10] = [
+            ("hello\n", To::Newest, "hello\n"),
+            ("\n", To::Newest, "\n"),
+            ("@2 hello\n", To::Number(2), "hello\n"),
+            ("@12  two spaces\n", To::Number(12), " two spaces\n"),
+            ("@all hello @2\n", To::All, "hello @2\n"),
+            ("@all\n", To::All, "\n"),
+            ("@2", To::Number(2), ""),
+            ("@bob hello\n", To::Newest, "@bob hello\n"),
+            ("@ hello\n", To::Newest, "@ hello\n"),
+            (" @2 hello\n", To::Newest, " @2 hello\n"),
+        ];
+        for (line, to, text) in cases {
+            assert_eq!(
+                addressed(line.as_bytes()),
+                (to, text.as_bytes()),
+                "{line:?}"
+            );
+        }
+    }
+}
