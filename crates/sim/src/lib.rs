@@ -3,11 +3,19 @@
 //! Time is virtual, every choice comes from one seed, and the same seed gives the same world, to
 //! the last bit of the last packet. Never part of the product.
 
-mod clock;
+pub mod application;
+pub mod fuzz;
 pub mod link;
 pub mod pcapng;
 pub mod random;
+pub mod report;
+pub mod scenario;
+pub mod script;
+pub mod stream;
+pub mod tcp_host;
+pub mod time_sequence;
 pub mod trace;
+pub mod wire;
 pub mod world;
 
-pub use clock::Instant;
+pub use packhorse_tcp::Instant;

@@ -195,8 +195,8 @@ impl Link {
             random,
             counters: LinkCounters::default(),
             is_bad: false,
-            queue_empty_at: Instant::ZERO,
-            in_order_until: Instant::ZERO,
+            queue_empty_at: Instant::default(),
+            in_order_until: Instant::default(),
             latest_arrived: None,
         }
     }
@@ -268,7 +268,7 @@ impl Link {
             return Some(now);
         };
         let starts = self.queue_empty_at.max(now);
-        let waiting = (starts - now).as_nanos() * u128::from(rate) / 1_000_000_000;
+        let waiting = starts.saturating_since(now).as_nanos() * u128::from(rate) / 1_000_000_000;
         if waiting + bytes as u128 > self.config.queue_bytes_max as u128 {
             return None;
         }
@@ -340,7 +340,7 @@ mod tests {
         let mut link = Link::new(config, Random::new(1));
         let mut passages = Vec::new();
         for number in 0..packets {
-            let now = Instant::ZERO + gap * number as u32;
+            let now = Instant::default() + gap * number as u32;
             link.send(now, Bytes::from(vec![number as u8; 1000]), &mut passages);
         }
         passages.sort_by_key(|passage| passage.arrives);
@@ -423,7 +423,7 @@ mod tests {
         // 1000 bytes at 100 kB/s are 10 ms each, and then 10 ms of way.
         for (place, passage) in passages.iter().enumerate() {
             let after = Duration::from_millis(10 * (place as u64 + 1) + 10);
-            assert_eq!(passage.arrives, Instant::ZERO + after);
+            assert_eq!(passage.arrives, Instant::default() + after);
         }
     }
 
@@ -448,7 +448,7 @@ mod tests {
         for _ in 0..1000 {
             let mut passages = Vec::new();
             assert_eq!(
-                link.send(Instant::ZERO, clean.clone(), &mut passages),
+                link.send(Instant::default(), clean.clone(), &mut passages),
                 Fate::Corrupted
             );
             let flipped: Vec<usize> = (0..480)

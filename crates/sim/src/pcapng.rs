@@ -1,6 +1,5 @@
 //! Traces as files that Wireshark opens (draft-ietf-opsawg-pcapng).
 
-use crate::Instant;
 use crate::trace::{Passing, Record};
 use crate::world::Side;
 
@@ -66,7 +65,7 @@ fn packet(file: &mut Vec<u8>, record: &Record) {
         Side::Right => 1,
     };
     let length = u32::try_from(packet.len()).expect("an IP packet is at most 64 KiB long");
-    let time = nanoseconds(*at);
+    let time = at.as_nanos();
     let mut body = Vec::new();
     body.extend(interface.to_le_bytes());
     body.extend(((time >> 32) as u32).to_le_bytes());
@@ -86,10 +85,6 @@ fn packet(file: &mut Vec<u8>, record: &Record) {
     option(&mut body, OPTION_PACKET_FLAGS, &direction.to_le_bytes());
     option(&mut body, OPTION_END, &[]);
     block(file, ENHANCED_PACKET, &body);
-}
-
-fn nanoseconds(at: Instant) -> u64 {
-    u64::try_from((at - Instant::ZERO).as_nanos()).expect("an instant has 64 bits")
 }
 
 /// A block is told with its length on either side of its body.
@@ -121,12 +116,13 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::Instant;
     use crate::link::Fate;
 
     #[test]
     fn blocks_are_laid_out_as_the_draft_says() {
         let record = Record {
-            at: Instant::ZERO + Duration::from_nanos(0x1_0000_0002),
+            at: Instant::default() + Duration::from_nanos(0x1_0000_0002),
             side: Side::Right,
             passing: Passing::Out(Fate::Lost),
             packet: Bytes::from_static(&[0x45, 1, 2, 3, 4]),

@@ -76,7 +76,7 @@ pub enum Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Stall {
     /// It sends and sends.
-    #[error("{side:?} sent {PACKETS_PER_INSTANT_MAX} packets at once, at {at}")]
+    #[error("{side:?} sent {PACKETS_PER_INSTANT_MAX} packets at once, {} ns after the beginning", at.as_nanos())]
     Storm {
         /// Who.
         side: Side,
@@ -84,7 +84,7 @@ pub enum Stall {
         at: Instant,
     },
     /// Its deadline has come and stays where it is.
-    #[error("{side:?} asks for the clock over and over, at {at}")]
+    #[error("{side:?} asks for the clock over and over, {} ns after the beginning", at.as_nanos())]
     Livelock {
         /// Who.
         side: Side,
@@ -113,7 +113,7 @@ impl<H: Host> World<H> {
     #[must_use]
     pub fn new(hosts: [H; 2], links: [LinkConfig; 2], random: &mut Random) -> Self {
         Self {
-            now: Instant::ZERO,
+            now: Instant::default(),
             hosts,
             links: links.map(|config| Link::new(config, random.fork())),
             arrivals: BinaryHeap::new(),
@@ -313,7 +313,7 @@ mod tests {
         fn new(left: u32) -> Self {
             Self {
                 left,
-                due: (left > 0).then_some(Instant::ZERO),
+                due: (left > 0).then_some(Instant::default()),
                 ..Self::default()
             }
         }
@@ -387,7 +387,7 @@ mod tests {
         let mut world = World::new(hosts, links, &mut Random::new(1));
         finish(&mut world);
         let times: Vec<_> = world.host(Side::Right).came.iter().map(|c| c.0).collect();
-        let at = |ms| Instant::ZERO + Duration::from_millis(ms);
+        let at = |ms| Instant::default() + Duration::from_millis(ms);
         assert_eq!(times, [at(10), at(11), at(12)]);
         assert_eq!(world.now(), at(12));
     }
@@ -396,7 +396,7 @@ mod tests {
     fn who_does_not_let_time_go_on_is_named() {
         let mut mad = world([Ticker::new(0), Ticker::new(1)], 1);
         mad.host_mut(Side::Right).is_mad = true;
-        let (side, at) = (Side::Right, Instant::ZERO);
+        let (side, at) = (Side::Right, Instant::default());
         assert_eq!(mad.step(), Err(Stall::Storm { side, at }));
 
         let mut stuck = world([Ticker::new(1), Ticker::new(0)], 1);

@@ -1,0 +1,7 @@
+//! The TCP crate in worlds and scripts.
+
+mod codec;
+mod fuzz;
+mod scripts;
+mod traces;
+mod worlds;
