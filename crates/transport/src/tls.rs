@@ -13,7 +13,7 @@ use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
 mod client;
 mod server;
 
-pub use client::{ClientStream, ClientTls};
+pub use client::{AnyServerTls, ClientStream, ClientTls};
 pub use server::{ServerStream, ServerTls, WebCertificate, WebCertificateError};
 
 /// The native protocol's name in ALPN (RFC 7301), its version included.

@@ -9,6 +9,7 @@ use packhorse_protocol::address::HostPort;
 use packhorse_protocol::key::Pin;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -48,7 +49,10 @@ impl ClientTls {
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("the provider has suites for TLS 1.3")
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(PinVerifier { expected }))
+            .with_custom_certificate_verifier(Arc::new(PinVerifier {
+                expected,
+                algorithms: IDENTITY_ALGORITHMS,
+            }))
             .with_no_client_auth();
         config.alpn_protocols = vec![NATIVE_ALPN.to_vec()];
         config.resumption = Resumption::disabled();
@@ -102,6 +106,61 @@ impl ClientTls {
     }
 }
 
+/// Shakes hands with a server that need not be one of Packhorse: it may have a key of any kind, and
+/// no protocol is agreed on. Who it is is told by its key alone, as between Packhorse's own.
+#[derive(Debug, Clone)]
+pub struct AnyServerTls {
+    config: Arc<ClientConfig>,
+}
+
+impl AnyServerTls {
+    /// For the server with the pin `expected`; for any where there is none, whose pin then comes
+    /// out of the handshake for the caller to judge.
+    #[must_use]
+    pub fn new(expected: Option<Pin>) -> Self {
+        let provider = default_provider();
+        let algorithms = provider.signature_verification_algorithms;
+        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("the provider has suites for TLS 1.3")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(PinVerifier {
+                expected,
+                algorithms,
+            }))
+            .with_no_client_auth();
+        config.resumption = Resumption::disabled();
+        Self {
+            config: Arc::new(config),
+        }
+    }
+
+    /// Speaks TLS over `raw`, and says who is at its other end. It waits for as long as the server
+    /// likes; `place` stands in errors, and goes to the server as the name it is called by.
+    ///
+    /// # Errors
+    /// `WrongIdentity`, `Impersonated`, `NotPackhorse` if it speaks no TLS 1.3, `HungUp`, `Damaged`
+    /// or `Io`.
+    pub async fn handshake<S: Stream>(
+        &self,
+        raw: S,
+        place: &HostPort,
+    ) -> Result<(ClientStream<S>, Pin), DialError> {
+        let raw = ReadAhead::new(raw, READ_AHEAD_BYTES);
+        let stream = TlsConnector::from(Arc::clone(&self.config))
+            .connect(server_name(place), raw)
+            .await
+            .map_err(|error| dial_error(error, place.clone()))?;
+        let chain = stream.get_ref().1.peer_certificates();
+        let pin = chain.and_then(|chain| pin_shown(chain.first()?).ok());
+        let pin = pin.ok_or_else(|| DialError::NotPackhorse {
+            place: place.clone(),
+            source: io::Error::other("it showed no certificate"),
+        })?;
+        Ok((stream, pin))
+    }
+}
+
 /// Takes any certificate whose key has the pin, and checks that the server owns that key.
 ///
 /// Names and dates are not looked at, nor who signed it: the pin comes from the address, by a way
@@ -110,10 +169,12 @@ impl ClientTls {
 #[derive(Debug)]
 struct PinVerifier {
     expected: Option<Pin>,
+    /// The kinds of keys that are offered and taken.
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 /// An identity is an ECDSA P-256 key, so nothing else is offered or taken.
-static IDENTITY_ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
+const IDENTITY_ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
     all: &[ECDSA_P256_SHA256],
     mapping: &[(SignatureScheme::ECDSA_NISTP256_SHA256, &[ECDSA_P256_SHA256])],
 };
@@ -152,11 +213,11 @@ impl ServerCertVerifier for PinVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &IDENTITY_ALGORITHMS)
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        IDENTITY_ALGORITHMS.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
