@@ -25,3 +25,4 @@ mod receive;
 pub mod report;
 pub mod settings;
 mod silence;
+pub mod talk;

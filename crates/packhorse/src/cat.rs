@@ -1,5 +1,6 @@
 //! A single file to standard output.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -114,7 +115,7 @@ pub(crate) async fn run(settings: CatSettings<'_>, events: &EventLog) -> Outcome
 /// It does not come, or not whole.
 pub(crate) async fn show(server: &Server, path: &RelativePath) -> Result<(), CommandError> {
     let output = Output {
-        is_terminal: io::stdout().is_terminal(),
+        shape: Shape::of_terminal(io::stdout().is_terminal()),
         throttle: None,
     };
     let request = CatRequest {
@@ -143,7 +144,7 @@ async fn fetch(
     }
     let rate_limit = settings.rate_limit.map(Rate::bytes_per_second);
     let output = Output {
-        is_terminal: false,
+        shape: Shape::AsIs,
         throttle: rate_limit.map(Throttle::new),
     };
     let request = CatRequest {
@@ -184,10 +185,32 @@ fn explain(error: &CatError, server: &Server) -> CommandError {
     CommandError::new(exit, error)
 }
 
+/// How content is written out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Every byte as it is.
+    AsIs,
+    /// As text that can do nothing to a terminal.
+    Harmless,
+    /// As hexadecimal numbers, with what is printable beside them.
+    Hexadecimal,
+}
+
+impl Shape {
+    /// How it is shown to a person; as it is where none reads along.
+    pub(crate) fn of_terminal(is_terminal: bool) -> Self {
+        match is_terminal {
+            true => Self::Harmless,
+            false => Self::AsIs,
+        }
+    }
+}
+
 /// Standard output, and how it is to be written.
 pub(crate) struct Output {
-    /// A person reads along.
-    pub(crate) is_terminal: bool,
+    /// How it is shown.
+    pub(crate) shape: Shape,
+    /// How fast it may go.
     pub(crate) throttle: Option<Throttle>,
 }
 
@@ -228,24 +251,52 @@ impl Output {
                 throttle.pass(length).await;
             }
             let mut out = io::stdout().lock();
-            if self.is_terminal {
-                tail.extend_from_slice(chunk);
-                let whole = if length == 0 {
-                    tail.len()
-                } else {
-                    whole_characters(&tail)
-                };
-                out.write_all(harmless(&tail[..whole]).as_bytes())?;
-                tail.drain(..whole);
-            } else {
-                out.write_all(chunk)?;
+            match self.shape {
+                Shape::AsIs => out.write_all(chunk)?,
+                Shape::Hexadecimal => {
+                    let offset = count.load(Ordering::Relaxed);
+                    out.write_all(hexadecimal(offset, chunk).as_bytes())?;
+                }
+                Shape::Harmless => {
+                    tail.extend_from_slice(chunk);
+                    let whole = if length == 0 {
+                        tail.len()
+                    } else {
+                        whole_characters(&tail)
+                    };
+                    out.write_all(harmless(&tail[..whole]).as_bytes())?;
+                    tail.drain(..whole);
+                }
             }
+            // What comes slowly is to be seen as it comes.
+            out.flush()?;
             if length == 0 {
-                return out.flush();
+                return Ok(());
             }
             count.fetch_add(length as u64, Ordering::Relaxed);
         }
     }
+}
+
+/// Rows of up to 16 bytes of something, of which these begin at `offset`.
+fn hexadecimal(offset: u64, bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 5);
+    for (row, part) in bytes.chunks(16).enumerate() {
+        let _ = write!(text, "{:08x} ", offset + 16 * row as u64);
+        for column in 0..16 {
+            let gap = if column == 8 { "  " } else { " " };
+            let _ = match part.get(column) {
+                Some(byte) => write!(text, "{gap}{byte:02x}"),
+                None => write!(text, "{gap}  "),
+            };
+        }
+        let printable = part.iter().map(|&byte| match byte {
+            b' '..=b'~' => char::from(byte),
+            _ => '.',
+        });
+        let _ = writeln!(text, "  |{}|", printable.collect::<String>());
+    }
+    text
 }
 
 /// How much of `bytes` to show before more has come: all but a character whose rest is missing.
@@ -293,6 +344,15 @@ mod tests {
         for (bytes, text) in cases {
             assert_eq!(harmless(bytes), text);
         }
+    }
+
+    #[test]
+    fn numbers_stand_in_rows() {
+        let rows = "\
+            00000100  68 65 6c 6c 6f 20 77 6f  72 6c 64 0a 00 ff 41 42  |hello world...AB|\n\
+            00000110  43                                                |C|\n";
+        assert_eq!(hexadecimal(0x100, b"hello world\n\0\xffABC"), rows);
+        assert_eq!(hexadecimal(0, b""), "");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod listen;
 mod ls;
 mod serve;
 mod shell;
+mod talk;
 
 use clap::{Parser, Subcommand};
 
@@ -15,6 +16,7 @@ pub(crate) use self::listen::ListenFlags;
 pub(crate) use self::ls::LsFlags;
 pub(crate) use self::serve::{LogFormat, ServeFlags};
 pub(crate) use self::shell::ShellFlags;
+pub(crate) use self::talk::TalkFlags;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,6 +47,7 @@ pub(crate) enum CommandFlags {
     Ls(LsFlags),
     Shell(ShellFlags),
     Listen(ListenFlags),
+    Talk(TalkFlags),
     Demo(DemoFlags),
 }
 

@@ -13,21 +13,31 @@ use packhorse_protocol::path::RelativePath;
 use crate::exit::{CommandError, Exit, OrExit};
 use crate::state::State;
 
-/// The file, and the one whose lock whoever changes it holds.
+/// The files, and the one whose lock whoever changes either holds.
 const FILE: &str = "hosts";
+const TLS_FILE: &str = "tls-hosts";
 const LOCK_FILE: &str = "hosts.lock";
 
 /// Remembered servers, by host and port: one address a line, with the pin and without any token.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hosts<'a> {
     state: &'a State,
+    file: &'static str,
 }
 
 impl<'a> Hosts<'a> {
     /// Those in `state`.
     #[must_use]
     pub(crate) fn new(state: &'a State) -> Self {
-        Self { state }
+        Self { state, file: FILE }
+    }
+
+    /// Those in `state` that were met with TLS and without the native protocol: there a Packhorse
+    /// server may show another key.
+    #[must_use]
+    pub(crate) fn of_tls(state: &'a State) -> Self {
+        let file = TLS_FILE;
+        Self { state, file }
     }
 
     /// Who is remembered at `place`.
@@ -35,7 +45,7 @@ impl<'a> Hosts<'a> {
     /// # Errors
     /// The file cannot be read, or is damaged: what cannot be read is not taken for unknown.
     pub(crate) fn find(self, place: &HostPort) -> Result<Option<Pin>, CommandError> {
-        let path = self.state.file(FILE)?;
+        let path = self.state.file(self.file)?;
         let text = read(&path)?;
         find_in(&text, place).map_err(|line| damaged(&path, line))
     }
@@ -45,7 +55,7 @@ impl<'a> Hosts<'a> {
     /// # Errors
     /// The file cannot be written, or is damaged.
     pub(crate) fn remember(self, place: &HostPort, pin: Pin) -> Result<(), CommandError> {
-        let path = self.state.file_in_place(FILE)?;
+        let path = self.state.file_in_place(self.file)?;
         let failed = || format!("cannot remember the server in {}", path.display());
         let lock = self
             .state
@@ -76,8 +86,8 @@ impl<'a> Hosts<'a> {
     /// Where a person can take a server out again.
     #[must_use]
     pub(crate) fn file_name(self) -> String {
-        let path = self.state.file(FILE);
-        path.map_or_else(|_| FILE.into(), |path| path.display().to_string())
+        let path = self.state.file(self.file);
+        path.map_or_else(|_| self.file.into(), |path| path.display().to_string())
     }
 }
 

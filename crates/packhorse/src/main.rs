@@ -30,6 +30,7 @@ mod shell;
 mod signals;
 mod sole_file;
 mod state;
+mod talk;
 mod time_span;
 mod trust;
 
@@ -64,6 +65,7 @@ fn run(flags: Flags) -> Outcome {
         Settings::Shell(settings) => shell::run(settings),
         Settings::ShellPlain(settings) => plain::shell::run(settings),
         Settings::Listen(settings) => listen::run(settings),
+        Settings::Talk(settings) => talk::run(*settings),
         Settings::Demo(flags) => demo::run(&flags),
     }
 }

@@ -22,7 +22,7 @@ use packhorse_transport::kernel::ClearDialer;
 use packhorse_transport::throttle::Throttle;
 use tokio::io::AsyncWriteExt;
 
-use crate::cat::Output;
+use crate::cat::{Output, Shape};
 use crate::exit::{CommandError, Exit, OrExit, output_ended};
 
 /// What is said wherever something came in the plain mode.
@@ -139,11 +139,11 @@ impl PlainServer {
         &mut self,
         name: &PlainName,
         is_last: bool,
-        is_terminal: bool,
+        shape: Shape,
     ) -> Result<Option<u64>, CommandError> {
         self.last = Some(name.clone());
         let output = Output {
-            is_terminal,
+            shape,
             throttle: self.throttle.take(),
         };
         let fetched = self.connection.fetch(name, is_last).await;

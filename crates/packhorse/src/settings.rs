@@ -6,6 +6,7 @@ mod ls;
 mod plain;
 mod serve;
 mod shell;
+mod talk;
 
 pub(crate) use self::get::{GetDestination, GetSettings};
 pub(crate) use self::listen::ListenSettings;
@@ -13,6 +14,7 @@ pub(crate) use self::ls::{LsFormat, LsSettings};
 pub(crate) use self::plain::{PlainDestination, PlainFile, PlainGetSettings, PlainShellSettings};
 pub(crate) use self::serve::{AccessSettings, ServeSettings};
 pub(crate) use self::shell::ShellSettings;
+pub(crate) use self::talk::{TalkSettings, TlsSettings};
 
 use crate::address::{Target, Targets, read_all, read_target};
 use crate::environment::Environment;
@@ -36,6 +38,8 @@ pub(crate) enum Settings {
     ShellPlain(PlainShellSettings),
     /// `packhorse listen`
     Listen(ListenSettings),
+    /// `packhorse talk`
+    Talk(Box<TalkSettings>),
     /// `packhorse demo`
     Demo(DemoFlags),
 }
@@ -70,6 +74,9 @@ impl Settings {
                 }
             }
             CommandFlags::Listen(flags) => Self::Listen(ListenSettings::resolve(flags)),
+            CommandFlags::Talk(flags) => {
+                Self::Talk(Box::new(TalkSettings::resolve(flags, environment)?))
+            }
             CommandFlags::Demo(flags) => Self::Demo(flags),
         })
     }

@@ -1,19 +1,25 @@
 //! Who a server must be, before anything is said to it.
 
 use std::io::{self, BufRead, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use packhorse_client::connect::{ConnectError, Connector};
 use packhorse_protocol::address::{Address, HostPort};
 use packhorse_protocol::key::{Pin, Token};
-use packhorse_transport::dial::{Dial, DialError};
-use packhorse_transport::kernel::KernelDialer;
+use packhorse_transport::dial::{Dial, DialClear, DialError, Stage};
+use packhorse_transport::kernel::{ClearDialer, KernelDialer};
+use packhorse_transport::tls::{AnyServerTls, ClientStream};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::address;
 use crate::environment::Environment;
 use crate::exit::{CommandError, Exit};
 use crate::hosts::Hosts;
 use crate::output::say;
+use crate::settings::TlsSettings;
 use crate::state::State;
 
 /// What decides over servers whose address has no key.
@@ -105,6 +111,54 @@ pub(crate) async fn meet(
     })
 }
 
+/// Dials with TLS someone who need not be a Packhorse server: whoever `tls` says, else who is
+/// remembered there, else who is there now, if a person or the settings accept that.
+///
+/// # Errors
+/// Exit 3 if nobody is there, 4 if who is there is not accepted.
+pub(crate) async fn dial_tls(
+    dialer: ClearDialer,
+    tls: &TlsSettings,
+    time: Duration,
+) -> Result<(ClientStream<TcpStream>, SocketAddr), CommandError> {
+    let place = dialer.place().clone();
+    let hosts = Hosts::of_tls(&tls.trust.state);
+    let expected = match tls.pin {
+        Some(pin) => Some(pin),
+        None => hosts.find(&place)?,
+    };
+    let dialling = async {
+        let (raw, peer) = dialer.dial_clear().await?;
+        let (stream, pin) = AnyServerTls::new(expected).handshake(raw, &place).await?;
+        Ok((stream, pin, peer))
+    };
+    let dialled = timeout(time, dialling).await.unwrap_or_else(|_| {
+        Err(DialError::TimedOut {
+            place: place.clone(),
+            stage: Stage::Connect,
+            after: time,
+        })
+    });
+    let (stream, pin, peer) = dialled.map_err(|error| {
+        let exit = match error.is_refusal_of_trust() {
+            true => Exit::Refused,
+            false => Exit::NoConnection,
+        };
+        match error {
+            DialError::NotPackhorse { place, source } => {
+                let message = format!("what answers at {place} does not speak TLS 1.3 ({source})");
+                CommandError::new(exit, message)
+            }
+            error => CommandError::new(exit, error),
+        }
+    })?;
+    if expected.is_none() {
+        approve(&place, pin, &tls.trust)?;
+        hosts.remember(&place, pin)?;
+    }
+    Ok((stream, peer))
+}
+
 impl Server {
     /// A conversation with the server went well: from now on it is remembered, if it was accepted
     /// on first use.
@@ -152,11 +206,16 @@ async fn accept_first_use(place: &HostPort, settings: &TrustSettings) -> Result<
         }
         Err(error) => return Err(CommandError::new(Exit::NoConnection, error)),
     };
+    approve(place, pin, settings).map(|()| pin)
+}
+
+/// Has `pin`, of which nothing is known, accepted or not.
+fn approve(place: &HostPort, pin: Pin, settings: &TrustSettings) -> Result<(), CommandError> {
     if settings.first_use {
         say(format_args!(
             "the server at {place} is accepted on first use; its fingerprint is {pin}"
         ));
-        return Ok(pin);
+        return Ok(());
     }
     if !settings.can_ask {
         let message = format!(
@@ -169,7 +228,7 @@ async fn accept_first_use(place: &HostPort, settings: &TrustSettings) -> Result<
         "The server at {place} is not known here. Its fingerprint is\n    {pin}"
     ));
     match ask(&mut io::stdin().lock(), &mut io::stderr()) {
-        true => Ok(pin),
+        true => Ok(()),
         false => Err(CommandError::new(
             Exit::Refused,
             "the server was not accepted",

@@ -5,6 +5,7 @@ use std::time::Instant;
 use packhorse_protocol::plain_address::PlainName;
 
 use super::{Folder, INCOMPLETE, NOT_VERIFIED, PlainServer, Saved};
+use crate::cat::Shape;
 use crate::events::{EventLog, PathText, Record};
 use crate::exit::{CommandError, Exit, Outcome};
 use crate::fetch::{client_runtime, client_workers};
@@ -44,7 +45,7 @@ async fn write_out(settings: &PlainGetSettings) -> Outcome {
     };
     let rate_limit = settings.rate_limit.map(Rate::bytes_per_second);
     let mut server = PlainServer::new(place.clone(), settings.silence, rate_limit);
-    let written = server.write_out(name, true, false).await;
+    let written = server.write_out(name, true, Shape::AsIs).await;
     match written.map_err(|failure| failure.about(name))? {
         Some(_) if !settings.quiet => say(format_args!("{name}: {NOT_VERIFIED}")),
         _ => {}

@@ -8,6 +8,7 @@ use packhorse_storage::destination::DestinationOptions;
 use tokio::runtime::Runtime;
 
 use super::{Folder, INCOMPLETE, NOT_VERIFIED, PlainServer, Saved};
+use crate::cat::Shape;
 use crate::exit::{CommandError, Exit, Outcome, output_ended};
 use crate::fetch::{client_runtime, client_workers};
 use crate::output::{print, say};
@@ -145,8 +146,8 @@ impl PlainShell {
 
     fn show(&mut self, typed: &[u8]) -> Result<(), Stop> {
         let name = parse(typed)?;
-        let is_terminal = io::stdout().is_terminal();
-        let showing = self.server.write_out(&name, false, is_terminal);
+        let shape = Shape::of_terminal(io::stdout().is_terminal());
+        let showing = self.server.write_out(&name, false, shape);
         let shown = interruptible(&self.runtime, self.is_interactive, showing);
         match shown {
             Some(Ok(_)) => Ok(()),

@@ -5,7 +5,7 @@ use crate::sandbox::Sandbox;
 #[test]
 fn help_is_what_it_was() {
     let sandbox = Sandbox::new();
-    for command in ["", "serve", "get", "ls", "shell", "listen", "demo"] {
+    for command in ["", "serve", "get", "ls", "shell", "listen", "talk", "demo"] {
         let arguments: Vec<_> = [command, "--help"]
             .into_iter()
             .filter(|a| !a.is_empty())
