@@ -94,6 +94,11 @@ impl Handshake {
         self.peer.as_ref()
     }
 
+    /// The peer's SYN answers ours.
+    pub(crate) fn on_answered(&mut self, peer: Options) {
+        self.peer = Some(peer);
+    }
+
     /// The peer's SYN crossed ours.
     pub(crate) fn on_simultaneous(&mut self, peer: Options) {
         self.role = Role::Simultaneous;

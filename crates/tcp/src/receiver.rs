@@ -115,8 +115,10 @@ impl Receiver {
             self.next += 1;
             arrival.finished = true;
         }
-        if arrival.out_of_order || arrival.duplicate || had_hole || self.next == before || fin {
-            // RFC 5681 §4.2: out of order, filling a hole, or nothing new: at once.
+        let is_unusual = arrival.out_of_order || arrival.duplicate || self.next == before;
+        if is_unusual || had_hole || fin || arrival.finished {
+            // RFC 5681 §4.2: out of order, filling a hole, or nothing new: at once. A FIN,
+            // too, that comes or that has waited for what lies before it.
             self.acks.demand();
         } else {
             self.acks.on_data(arrival.ready, now);

@@ -301,7 +301,8 @@ impl Sender {
         self.fin.map_or(self.buffer.end(), |fin| fin + 1)
     }
 
-    fn has_unsent(&self) -> bool {
+    /// Whether something that was written, or the FIN, has never been sent.
+    pub(crate) fn has_unsent(&self) -> bool {
         self.board.next() < self.end()
     }
 

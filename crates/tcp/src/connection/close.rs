@@ -2,7 +2,6 @@
 
 use super::Connection;
 use crate::event::{Event, Failure};
-use crate::seq::SequenceSpace;
 use crate::state::State;
 use crate::time::Instant;
 use crate::wire::{Flags, Segment};
@@ -55,6 +54,8 @@ impl Connection {
         match self.state {
             State::Closed => return,
             State::SynSent | State::TimeWait => {}
+            // Both sides have said that they are done.
+            State::Closing | State::LastAck if !self.sender.has_unsent() => {}
             _ => self.send_reset(),
         }
         self.fail(Failure::Aborted);
@@ -137,11 +138,7 @@ impl Connection {
 
     /// Resets the peer with a number that it must believe (RFC 5961 §3.2).
     pub(super) fn send_reset(&mut self) {
-        let position = if self.handshake.is_some() {
-            SequenceSpace::ORIGIN + 1
-        } else {
-            self.sender.acceptable_number()
-        };
+        let position = self.acceptable_number();
         let ack = self
             .receiver
             .as_ref()

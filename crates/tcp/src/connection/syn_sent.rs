@@ -28,7 +28,10 @@ impl Connection {
             Meaning::Strange => self.send_reset_for(segment),
             Meaning::Refusal => self.fail(Failure::Refused),
             Meaning::Answer => {
-                self.meet_peer(now, segment);
+                if let Some(handshake) = &mut self.handshake {
+                    handshake.on_answered(segment.options);
+                }
+                self.take_syn(segment, now);
                 self.establish(now, SequenceSpace::ORIGIN, u64::from(segment.window));
                 if let Some(receiver) = &mut self.receiver {
                     // The third segment of the handshake is not delayed.
@@ -37,7 +40,10 @@ impl Connection {
                 self.take_text(now, segment, SequenceSpace::ORIGIN + 1);
             }
             Meaning::Crossing => {
-                self.meet_peer(now, segment);
+                if let Some(handshake) = &mut self.handshake {
+                    handshake.on_simultaneous(segment.options);
+                }
+                self.take_syn(segment, now);
                 self.state = State::SynReceived;
             }
         }
@@ -61,12 +67,5 @@ impl Connection {
             Some(_) => Meaning::Answer,
             None => Meaning::Crossing,
         }
-    }
-
-    fn meet_peer(&mut self, now: Instant, syn: &Segment) {
-        if let Some(handshake) = &mut self.handshake {
-            handshake.on_simultaneous(syn.options);
-        }
-        self.take_syn(syn, now);
     }
 }

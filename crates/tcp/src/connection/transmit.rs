@@ -48,7 +48,7 @@ impl Connection {
             return None;
         }
         if self.handshake.is_some() {
-            return self.next_syn(now);
+            return self.next_syn(now).or_else(|| self.handshake_ack(now));
         }
         let ack_due = self.is_ack_due(now);
         let has_sack = self.has_sack_blocks();
@@ -122,6 +122,24 @@ impl Connection {
         segment
     }
 
+    /// In SYN-RECEIVED, too, what is not acceptable is answered (RFC 9293 §3.10.7.4, first check).
+    fn handshake_ack(&mut self, now: Instant) -> Option<Segment> {
+        if self.state == State::SynReceived && self.is_ack_due(now) {
+            self.bare_ack(now)
+        } else {
+            None
+        }
+    }
+
+    /// SND.NXT, or what the peer takes for it.
+    pub(super) fn acceptable_number(&self) -> u64 {
+        if self.handshake.is_some() {
+            SequenceSpace::ORIGIN + 1
+        } else {
+            self.sender.acceptable_number()
+        }
+    }
+
     fn bare_ack(&mut self, now: Instant) -> Option<Segment> {
         let mut options = Options {
             timestamps: self.timestamps.map(|state| state.option(now)),
@@ -132,7 +150,7 @@ impl Connection {
             options.sack = self.receiver.as_ref()?.sack_blocks(count_max);
         }
         self.stats.pure_acks_sent += 1;
-        Some(self.segment(self.sender.acceptable_number(), options, true))
+        Some(self.segment(self.acceptable_number(), options, true))
     }
 
     /// A segment that the peer has to answer: it lies before what it expects (RFC 9293 §3.8.4).

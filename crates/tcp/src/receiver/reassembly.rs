@@ -63,11 +63,21 @@ impl Reassembly {
         }
     }
 
-    /// Takes out the piece that begins at `start`.
-    pub(super) fn pop(&mut self, start: u64) -> Option<Bytes> {
-        let piece = self.pieces.remove(&start)?;
-        self.runs.remove_before(start + piece.len() as u64);
-        Some(piece)
+    /// Takes out what is held from `next` on, which nothing is missing before.
+    pub(super) fn pop(&mut self, next: u64) -> Option<Bytes> {
+        loop {
+            let first = self.pieces.first_entry()?;
+            if *first.key() > next {
+                return None;
+            }
+            let (start, piece) = first.remove_entry();
+            let end = start + piece.len() as u64;
+            self.runs.remove_before(end.max(next));
+            // The peer may have cut the same bytes in another way since.
+            if end > next {
+                return Some(piece.slice(super::offset(start, next)..));
+            }
+        }
     }
 
     /// The run of bytes around `position`.
