@@ -1,6 +1,7 @@
 //! A directory for programs.
 
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use packhorse_protocol::escape::Escaped;
 use packhorse_protocol::path::RelativePath;
 use serde_json::{Value, json};
@@ -15,8 +16,8 @@ const PIECE_ENTRIES: usize = 500;
 
 /// `{"path": …, "entries": [ … ]}`, a line for each entry.
 ///
-/// A name that is not UTF-8 is escaped as on the page; `url` always leads to the entry, relative to
-/// the directory.
+/// Names are escaped as on the page, and where that changes one, `name_hex` has its bytes; `url`
+/// leads to the entry, relative to the directory.
 pub(crate) struct JsonPieces {
     head: Option<String>,
     chosen: Chosen,
@@ -27,7 +28,7 @@ impl JsonPieces {
     pub(crate) fn new(path: &RelativePath, chosen: Chosen) -> Self {
         let path = match path.is_root() {
             true => String::new(),
-            false => text(path.as_bytes()),
+            false => Escaped(path.as_bytes()).to_string(),
         };
         Self {
             head: Some(format!("{{\"path\":{},\"entries\":[", Value::from(path))),
@@ -60,26 +61,24 @@ impl Produce for JsonPieces {
 
 fn describe(entry: &Entry) -> Value {
     let Entry { name, kind } = entry;
-    let url = encode(name.as_bytes());
-    let name = text(name.as_bytes());
-    match *kind {
+    let bytes = name.as_bytes();
+    let (shown, url) = (Escaped(bytes).to_string(), encode(bytes));
+    let mut value = match *kind {
         EntryKind::File { size, modified } => json!({
-            "name": name, "type": "file", "size": size, "modified": rfc3339(modified), "url": url,
+            "name": shown, "type": "file", "size": size, "modified": rfc3339(modified), "url": url,
         }),
         EntryKind::Directory { modified } => json!({
-            "name": name, "type": "directory", "modified": rfc3339(modified),
+            "name": shown, "type": "directory", "modified": rfc3339(modified),
             "url": format!("{url}/"),
         }),
         EntryKind::Refused(refusal) => json!({
-            "name": name, "type": "refused", "reason": refusal.to_string(),
+            "name": shown, "type": "refused", "reason": refusal.to_string(),
         }),
+    };
+    if shown.as_bytes() != bytes
+        && let Some(fields) = value.as_object_mut()
+    {
+        fields.insert("name_hex".to_owned(), HEXLOWER.encode(bytes).into());
     }
-}
-
-/// The bytes as they are, where they are UTF-8.
-fn text(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => Escaped(bytes).to_string(),
-    }
+    value
 }
