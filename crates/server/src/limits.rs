@@ -64,7 +64,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             clients_max: 4096,
-            unproven_max: 512,
+            // A thousand browsers and scripts may arrive at once, before any of them has its turn.
+            unproven_max: 2048,
             greeting_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(600),
             stall_time: Duration::from_secs(60),

@@ -1,6 +1,7 @@
 //! Browsers, `curl` and everything else that speaks HTTP, at the server's one port.
 
 use std::env;
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Output};
@@ -182,4 +183,145 @@ fn an_open_server_answers_to_this_machine_s_names_only() {
         assert_eq!(found, status, "{host}");
     }
     server.stop().code(0);
+}
+
+/// Strangers who never finish what they begin, many times over.
+#[test]
+fn half_handshakes_and_half_headers_disturb_nobody() {
+    /// A record that announces a ClientHello of 512 bytes, and its first two bytes.
+    const HALF_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00";
+    const HALF_HEADER: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ";
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("a.txt", "content of a");
+    let server = sandbox.serve(&["--http", "--max-unproven", "300"]);
+    let strangers: Vec<_> = (0..700)
+        .map(|number| {
+            let mut stranger = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+            let half = if number < 500 {
+                HALF_HELLO
+            } else {
+                HALF_HEADER
+            };
+            // It may be sent away already.
+            let _ = stranger.write_all(half);
+            stranger
+        })
+        .collect();
+    let key = format!("Authorization: Bearer {}", server.token());
+    for _ in 0..20 {
+        assert_eq!(get(&server, "/a.txt", &[&key]).body, b"content of a");
+    }
+    sandbox.run(&["get", &server.at("a.txt")]).code(0);
+    drop(strangers);
+    server.stop().code(0);
+}
+
+#[test]
+fn once_ends_after_a_whole_file() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("a.txt", "content of a");
+    let mut server = sandbox.serve(&["--http", "--once"]);
+    let key = format!("Authorization: Bearer {}", server.token());
+    for (path, line) in [
+        ("/", "X: y"),
+        ("/a.txt", "Range: bytes=0-1"),
+        ("/b", "X: y"),
+    ] {
+        get(&server, path, &[&key, line]);
+        assert!(server.running.is_running(), "{path}");
+    }
+    assert_eq!(get(&server, "/a.txt", &[&key]).body, b"content of a");
+    server.running.wait().code(0);
+}
+
+#[test]
+fn a_folder_is_resumed_by_curl() {
+    let sandbox = Sandbox::new();
+    for number in 0..50 {
+        sandbox.serve_file(format!("dir/{number}"), vec![number; 10_000]);
+    }
+    let server = sandbox.serve(&[]);
+    let (port, user) = (server.port(), format!(":{}", server.token()));
+    let url = format!("https://127.0.0.1:{port}/dir/?archive=tar");
+    let Some(whole) = curl(&["-u", &user, &url]) else {
+        return;
+    };
+    let head = curl(&["-u", &user, "-I", &url]).unwrap();
+    let head = String::from_utf8(head.stdout).unwrap();
+    let version = head.split("etag: \"").nth(1).unwrap();
+    let version = version.split('"').next().unwrap();
+    let part = sandbox.path("here/dir.tar");
+    fs::write(&part, &whole.stdout[..123_456]).unwrap();
+    let pinned = format!("{url}&at={version}");
+    let name = part.to_str().unwrap();
+    let resume = ["--fail", "-u", &user, "-C", "-", "-o", name, &pinned];
+    assert!(curl(&resume).unwrap().status.success());
+    assert!(fs::read(&part).unwrap() == whole.stdout);
+    sandbox.serve_file("dir/7", "another");
+    fs::write(&part, &whole.stdout[..123_456]).unwrap();
+    let refused = curl(&resume).unwrap();
+    assert_eq!(refused.status.code(), Some(22), "{refused:?}");
+    assert_eq!(fs::read(&part).unwrap().len(), 123_456, "nothing was mixed");
+    server.stop().code(0);
+}
+
+#[test]
+fn browsers_see_the_certificate_that_was_given() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("a.txt", "content of a");
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+        ])
+        .args([
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+        ])
+        .args(["-days", "2", "-keyout", "key.pem", "-out", "cert.pem"])
+        .current_dir(sandbox.path("here"))
+        .output();
+    if made.is_err() {
+        assert!(env::var_os("CI").is_none(), "openssl is missing");
+        let _ = writeln!(io::stderr(), "SKIPPED: openssl is missing");
+        return;
+    }
+    let server = sandbox.serve(&["--open", "--cert", "cert.pem", "--cert-key", "key.pem"]);
+    let certificate = sandbox.path("here/cert.pem");
+    let url = format!("https://localhost:{}/a.txt", server.port());
+    let output = Command::new("curl")
+        .args([
+            "-sS",
+            "--max-time",
+            "60",
+            "--cacert",
+            certificate.to_str().unwrap(),
+            &url,
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(output.stdout, b"content of a", "{output:?}");
+    // A native client knows this server by its own identity all the same.
+    sandbox.run(&["get", &server.at("a.txt")]).code(0);
+    server.stop().code(0);
+    for (flags, says) in [
+        (&["--cert", "cert.pem"][..], "--cert-key"),
+        (
+            &["--cert", "key.pem", "--cert-key", "key.pem"],
+            "no certificate",
+        ),
+        (&["--cert", "none.pem", "--cert-key", "key.pem"], "none.pem"),
+    ] {
+        sandbox
+            .run(&[&["serve", "--listen", "127.0.0.1:0"], flags].concat())
+            .code(2)
+            .says(says);
+    }
 }
