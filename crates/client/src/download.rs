@@ -98,6 +98,7 @@ impl Download {
         let pin = conversation.pin();
         let workers = Arc::clone(&self.workers);
         let rate_limit = self.settings.rate_limit;
+        let connections = self.settings.connections.max(1);
         let opened = self.workers.run({
             let (disk, path) = (self.disk.clone(), self.destination.clone());
             // A dry run must not take the place of a download that was interrupted.
@@ -130,6 +131,7 @@ impl Download {
             })),
             workers,
             memory: Arc::new(Semaphore::new(MEMORY_KIB as usize)),
+            writing: Arc::new(Semaphore::new(connections)),
             throttle: rate_limit.map(Throttle::new),
             answers: AtomicU64::new(0),
         });

@@ -41,6 +41,9 @@ pub(crate) struct Crew {
     pub(crate) workers: Arc<DiskWorkers>,
     /// Memory for what has come and is not on the disk yet, in KiB.
     pub(crate) memory: Arc<Semaphore>,
+    /// Groups that may be written at once: as many as there may be connections, so that a kill in
+    /// the middle costs no more of them.
+    pub(crate) writing: Arc<Semaphore>,
     pub(crate) throttle: Option<Throttle>,
     /// Answers that brought something of a file, also what adds to no count of bytes.
     pub(crate) answers: AtomicU64,
@@ -145,7 +148,7 @@ impl<'a, S: Stream> Driver<'a, S> {
                 Next::Finished => return Ok(Asked::Everything),
                 Next::Begin(wanted) => {
                     let site = Arc::clone(&self.crew.site);
-                    self.start_job(None, move || site.begin(wanted));
+                    self.start_job(async {}, move || site.begin(wanted));
                 }
                 Next::Ask(task) => {
                     let request = self.request_for(&task);
@@ -222,7 +225,10 @@ impl<'a, S: Stream> Driver<'a, S> {
                 let memory = self.crew.take_memory(bytes).await;
                 self.crew.pass(bytes).await;
                 let buffers = self.conversation.buffers();
-                self.start_counted_job(memory, move || {
+                let writing = Arc::clone(&self.crew.writing);
+                let turn = async move { (writing.acquire_owned().await.ok(), memory) };
+                site.plan.handle_job();
+                self.start_job(turn, move || {
                     site.handle_group(&file, &group);
                     buffers.give(group.into_buffer());
                 });
@@ -371,14 +377,20 @@ impl<'a, S: Stream> Driver<'a, S> {
         job: impl FnOnce() + Send + 'static,
     ) {
         self.crew.site.plan.handle_job();
-        self.start_job(memory, job);
+        self.start_job(async { memory }, job);
     }
 
-    /// Has a disk worker do `job`, which the plan has counted.
-    fn start_job(&self, memory: Option<OwnedSemaphorePermit>, job: impl FnOnce() + Send + 'static) {
+    /// Has a disk worker do `job`, which the plan has counted, once `turn` has come; what that gives
+    /// is held until the end.
+    fn start_job<T: Send + 'static>(
+        &self,
+        turn: impl Future<Output = T> + Send + 'static,
+        job: impl FnOnce() + Send + 'static,
+    ) {
         let site = Arc::clone(&self.crew.site);
         let workers = Arc::clone(&self.crew.workers);
         tokio::spawn(async move {
+            let held = turn.await;
             let sealing = Arc::clone(&site);
             let done = workers.run(move || {
                 job();
@@ -387,7 +399,7 @@ impl<'a, S: Stream> Driver<'a, S> {
             if done.await.is_err() {
                 site.plan.stop();
             }
-            drop(memory);
+            drop(held);
             site.plan.handle_done();
         });
     }

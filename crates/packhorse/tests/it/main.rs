@@ -4,6 +4,7 @@
 
 mod crowd;
 mod demo;
+mod disks;
 mod exact;
 mod existing;
 mod fetching;
