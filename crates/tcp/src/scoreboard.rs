@@ -163,6 +163,7 @@ impl Scoreboard {
         });
         self.order.push_back((self.transmissions, end));
         self.next = end;
+        self.weed_order();
     }
 
     /// Notes that the segment that ends at `end` was sent again now.
@@ -436,6 +437,18 @@ mod tests {
             Some(FIRST + 200)
         );
         assert_eq!(board.in_flight(), 300);
+    }
+
+    /// A peer without SACK never asks for the oldest transmission: records must not pile up.
+    #[test]
+    fn records_of_transmissions_are_bounded() {
+        let mut board = Scoreboard::new();
+        let mut delivered = Vec::new();
+        for index in 1..=10_000 {
+            board.push(FIRST + index, Instant::default(), SentMark::default());
+            board.acknowledge(FIRST + index, &mut delivered);
+        }
+        assert!(board.order.len() <= STALE_RECORDS_MAX + 2);
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::fmt;
 
 use bytes::Bytes;
 
@@ -14,7 +15,6 @@ const GATHERED_BELOW_BYTES: usize = 1_024;
 const GATHERED_PIECE_BYTES: usize = 16 << 10;
 
 /// A rope of the user's own buffers, addressed by position in the sequence space.
-#[derive(Debug)]
 pub(crate) struct SendBuffer {
     /// Each with the position of its first byte; without gaps, in order.
     pieces: VecDeque<(u64, Bytes)>,
@@ -112,6 +112,18 @@ impl SendBuffer {
             let piece = core::mem::take(&mut self.gathered);
             self.pieces.push_back((at, piece.into()));
         }
+    }
+}
+
+/// Without the data, which is the user's.
+impl fmt::Debug for SendBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { start, end, .. } = self;
+        write!(
+            f,
+            "SendBuffer({start}..{end} in {} pieces)",
+            self.pieces.len()
+        )
     }
 }
 

@@ -27,9 +27,14 @@ impl SendWindow {
     ///
     /// RFC 9293 §3.10.7.4, fifth check. True if it changed. A window that shrinks is
     /// taken as it is: what is in flight behind its edge stays in flight (§3.8.6).
-    pub(crate) fn update(&mut self, seq: u64, ack: u64, size: u64) -> bool {
-        let newer =
-            self.updated_by_seq < seq || (self.updated_by_seq == seq && self.updated_by_ack <= ack);
+    ///
+    /// DEVIATION: what acknowledges more than ever before counts as new whatever its own
+    /// number is. If the peer sends old data again with it, the rule of the RFC would
+    /// leave us with the older window, and nothing might come to correct it.
+    pub(crate) fn update(&mut self, seq: u64, ack: u64, size: u64, advances: bool) -> bool {
+        let newer = advances
+            || self.updated_by_seq < seq
+            || (self.updated_by_seq == seq && self.updated_by_ack <= ack);
         if !newer {
             return false;
         }
@@ -46,8 +51,9 @@ impl SendWindow {
         self.edge
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.size == 0
+    /// Whether the peer takes nothing from `unacked` on.
+    pub(crate) fn is_closed(&self, unacked: u64) -> bool {
+        self.edge <= unacked
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -68,17 +74,18 @@ mod tests {
     #[test]
     fn an_old_segment_does_not_change_the_window() {
         let mut window = SendWindow::new(100, 200, 50);
-        for (seq, ack, size, edge) in [
-            (100, 200, 60, 260),
-            (99, 210, 10, 260),
-            (100, 199, 10, 260),
-            (101, 190, 20, 210),
-            (101, 191, 0, 191),
+        for (seq, ack, size, advances, edge) in [
+            (100, 200, 60, false, 260),
+            (99, 200, 10, false, 260),
+            (100, 199, 10, false, 260),
+            (101, 200, 20, false, 220),
+            (99, 210, 30, true, 240),
+            (102, 210, 0, false, 210),
         ] {
-            window.update(seq, ack, size);
+            window.update(seq, ack, size, advances);
             assert_eq!(window.edge(), edge, "{seq} {ack}");
         }
-        assert!(window.is_closed());
+        assert!(window.is_closed(210));
         assert_eq!(window.size_max(), 60);
     }
 }

@@ -296,6 +296,11 @@ impl Sender {
         }
     }
 
+    /// Whether the peer takes nothing at all at present.
+    fn is_window_closed(&self) -> bool {
+        self.window.is_closed(self.board.unacked())
+    }
+
     /// Behind everything that was written, and behind the FIN.
     fn end(&self) -> u64 {
         self.fin.map_or(self.buffer.end(), |fin| fin + 1)
@@ -319,7 +324,9 @@ impl Sender {
                 120
             };
             let srtt = self.rtt.smoothed()?;
-            crate::pacing::window_rate(self.congestion_window(), srtt, gain)
+            // In a recovery the window is what is in flight and a little: not a rate.
+            let window = self.controller.window().max(self.settings.mss);
+            crate::pacing::window_rate(window, srtt, gain)
         });
         self.pacer.set_rate(rate);
     }

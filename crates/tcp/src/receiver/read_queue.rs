@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::fmt;
 
 use bytes::Bytes;
 
@@ -12,7 +13,7 @@ pub(super) const GATHERED_BELOW_BYTES: usize = 512;
 const GATHERED_PIECE_BYTES: usize = 16 << 10;
 
 /// Pieces of packets, in order; small ones copied together.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct ReadQueue {
     pieces: VecDeque<Bytes>,
     gathered: Vec<u8>,
@@ -58,5 +59,17 @@ impl ReadQueue {
             let piece = core::mem::take(&mut self.gathered);
             self.pieces.push_back(piece.into());
         }
+    }
+}
+
+/// Without the data, which is the user's.
+impl fmt::Debug for ReadQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "ReadQueue({} bytes in {} pieces)",
+            self.len,
+            self.pieces.len()
+        )
     }
 }

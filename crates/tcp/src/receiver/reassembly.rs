@@ -1,6 +1,7 @@
 //! What has arrived before what belongs in front of it.
 
 use alloc::collections::BTreeMap;
+use core::fmt;
 use core::ops::Range;
 
 use bytes::Bytes;
@@ -12,7 +13,6 @@ use crate::range_set::RangeSet;
 ///
 /// A piece beyond the bound is dropped as if the network had lost it. What is held is
 /// never dropped again: the peer was told of it (RFC 2018 §8 would allow it).
-#[derive(Debug)]
 pub(super) struct Reassembly {
     pieces: BTreeMap<u64, Bytes>,
     runs: RangeSet,
@@ -98,6 +98,18 @@ impl Reassembly {
     pub(super) fn clear(&mut self) {
         self.pieces.clear();
         self.runs.clear();
+    }
+}
+
+/// Without the data, which is the user's.
+impl fmt::Debug for Reassembly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Reassembly({:?} in {} pieces)",
+            self.runs,
+            self.pieces.len()
+        )
     }
 }
 

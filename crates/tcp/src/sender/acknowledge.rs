@@ -90,17 +90,17 @@ impl Sender {
             AckClass::Advances(acked) => acked,
             AckClass::BeyondSent | AckClass::TooOld | AckClass::Old => return class,
         };
-        let was_closed = self.window.is_closed();
-        let window_changed = self.window.update(ack.seq, ack.ack, ack.window);
+        let was_closed = self.is_window_closed();
+        let window_changed = self.window.update(ack.seq, ack.ack, ack.window, acked > 0);
         let report = self.take_report(ack, acked, window_changed, stats);
         self.measure(now, &report, stats);
         self.buffer.release(ack.ack);
         self.react(now, ack.ack, &report, stats);
-        if was_closed && !self.window.is_closed() && acked == 0 {
+        if was_closed && !self.is_window_closed() && acked == 0 {
             self.resume_after_closed_window();
         }
         self.restart_timers(now, acked);
-        if acked > 0 || self.window.is_closed() || was_closed {
+        if acked > 0 || self.is_window_closed() || was_closed {
             self.progress_at = now;
         }
         self.update_pacing();
@@ -220,6 +220,7 @@ impl Sender {
         } else if report.acked > 0
             && let (Some(offset), Some(echo)) = (self.settings.timestamp_offset, report.echo)
             && let Some(rtt) = timestamps::age(offset, echo, now)
+            && !self.repeats_lost_ack(now, offset, echo)
         {
             self.rtt.sample(rtt, per_round, now);
             self.timer.collapse();
@@ -233,6 +234,21 @@ impl Sender {
         }
     }
 
+    /// Whether an acknowledgement seems to repeat one that was lost.
+    ///
+    /// It answers what we sent last, but echoes what arrived first: the time between the
+    /// two is that of our timer and not of the path.
+    fn repeats_lost_ack(&self, now: Instant, offset: u32, echo: u32) -> bool {
+        let Some(last) = self.delivered.iter().map(|sent| sent.sent_at).max() else {
+            return false;
+        };
+        timestamps::is_before(echo, timestamps::ticks(last, offset))
+            && self
+                .rtt
+                .least()
+                .is_some_and(|least| now.saturating_since(last) >= least)
+    }
+
     /// The peer's window opens again: what had probed it, and was refused, goes out again.
     fn resume_after_closed_window(&mut self) {
         if let Some(first) = self.board.first() {
@@ -243,7 +259,7 @@ impl Sender {
 
     /// Sets the timers as an acknowledgement leaves them.
     fn restart_timers(&mut self, now: Instant, acked: u64) {
-        if self.window.is_closed() && self.has_unacked() {
+        if self.is_window_closed() && self.has_unacked() {
             self.timer.stop();
             self.tail.cancel();
             self.probe.ensure_started(now, self.timer.rto(&self.rtt));

@@ -44,7 +44,7 @@ impl Sender {
     fn handle_window_probe(&mut self, now: Instant, stats: &mut Stats) {
         let rto = self.rto();
         self.probe.on_sent(now, rto);
-        if self.is_shut_out() && self.has_unacked() {
+        if self.is_window_closed() && self.has_unacked() {
             stats.window_probes += 1;
             self.urge = Urge::WindowProbe;
         } else {

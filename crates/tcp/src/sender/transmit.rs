@@ -202,7 +202,7 @@ impl Sender {
     ) -> Outgoing {
         // A probe of the closed window repeats a byte of a segment that stays as it is.
         let whole = self.board.end_of(start);
-        let probes = self.window.is_closed();
+        let probes = self.is_window_closed();
         if let Some(whole) = whole
             && !probes
         {
@@ -239,7 +239,7 @@ impl Sender {
     }
 
     fn timer_after_sending(&mut self, now: Instant) {
-        if self.window.is_closed() {
+        if self.is_window_closed() {
             self.timer.stop();
         } else {
             // RFC 6298 §5.1.
@@ -277,7 +277,7 @@ impl Sender {
                 self.window_limited = 2 * in_flight >= self.congestion_window();
             }
             Blocked::CongestionWindow => self.window_limited = true,
-            Blocked::PeerWindow if self.is_shut_out() => {
+            Blocked::PeerWindow if self.is_window_closed() => {
                 let rto = self.rto();
                 self.probe.ensure_started(now, rto);
                 self.rate.on_app_limited(in_flight);
@@ -295,15 +295,6 @@ impl Sender {
                 }
             }
         }
-    }
-
-    /// Whether nothing but a probe can open the peer's window again.
-    ///
-    /// With nothing in flight also if it told us of a window that is behind what we have sent,
-    /// because what told of the larger one was an older segment (SND.WL1).
-    pub(super) fn is_shut_out(&self) -> bool {
-        self.window.is_closed()
-            || (self.board.is_empty() && self.window.edge() <= self.board.next())
     }
 
     /// After a pause, the window says nothing about the path any more (RFC 5681 §4.1).

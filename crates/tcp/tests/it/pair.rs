@@ -36,6 +36,8 @@ pub(crate) struct Pair {
     config: Config,
     server_isn: SeqNumber,
     delay: Duration,
+    /// What is on its way to a server that is not there yet.
+    knocking: Vec<(Instant, Packet)>,
     /// What was sent, by the client (true) or the server, and when.
     pub(crate) log: Vec<(Instant, bool, Packet)>,
 }
@@ -66,6 +68,7 @@ impl Pair {
             config: server.clone(),
             server_isn: SeqNumber::new(server_isn),
             delay: Duration::from_millis(50),
+            knocking: Vec::new(),
             log: Vec::new(),
         }
     }
@@ -79,7 +82,9 @@ impl Pair {
         for _ in 0..2_000_000 {
             self.drain(fate);
             let next = [Some(&self.client), self.server.as_ref()];
-            let next = next.into_iter().flatten().filter_map(End::next).min();
+            let knocking = self.knocking.iter().map(|(at, _)| *at);
+            let ends = next.into_iter().flatten().filter_map(End::next);
+            let next = ends.chain(knocking).min();
             match next {
                 Some(at) if at <= end => self.now = self.now.max(at),
                 _ => {
@@ -94,6 +99,16 @@ impl Pair {
 
     fn turn(&mut self) {
         let now = self.now;
+        if let Some(at) = self.knocking.iter().position(|(at, _)| *at <= now) {
+            let (_, packet) = self.knocking.remove(at);
+            if packet.segment.flags.contains(Flags::SYN) {
+                let server = Connection::accept(&self.config, &packet, self.server_isn, now);
+                self.server = server.map(End::new);
+            }
+            for (at, packet) in std::mem::take(&mut self.knocking) {
+                self.deliver(packet, true, at);
+            }
+        }
         for end in [Some(&mut self.client), self.server.as_mut()]
             .into_iter()
             .flatten()
@@ -158,12 +173,7 @@ impl Pair {
     /// Puts a packet on its way, as if the client (or the server) had sent it.
     pub(crate) fn deliver(&mut self, packet: Packet, from_client: bool, at: Instant) {
         if from_client && self.server.is_none() {
-            let accepts = packet.segment.flags.contains(Flags::SYN);
-            if accepts {
-                let now = at;
-                let server = Connection::accept(&self.config, &packet, self.server_isn, now);
-                self.server = server.map(End::new);
-            }
+            self.knocking.push((at, packet));
             return;
         }
         let end = if from_client {
