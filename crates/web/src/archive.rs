@@ -166,6 +166,8 @@ async fn survey_once(
     format: Format,
 ) -> Result<Survey, Refused> {
     let (source, path) = (Arc::clone(&shared.source), path.clone());
+    // The semaphore is never closed, and without it this would only be less fair.
+    let _turn = shared.surveys.acquire().await;
     let mut surveyor = shared
         .work(move || Surveyor::open(source, &path, format))
         .await??;

@@ -29,6 +29,8 @@ pub struct Limits {
     pub ahead_bytes: usize,
     /// Entries on one page of a listing.
     pub page_entries_max: usize,
+    /// Trees that are looked at for an archive at once, for all clients together; others wait.
+    pub surveys_max: usize,
     /// Ranges in one request; with more of them, the header is ignored.
     pub ranges_asked_max: usize,
     /// Ranges in one answer, after those that touch were joined; with more, the whole is sent.
@@ -49,6 +51,7 @@ impl Default for Limits {
             denial_time: Duration::from_millis(500),
             ahead_bytes: 64 << 20,
             page_entries_max: 2000,
+            surveys_max: 8,
             ranges_asked_max: 200,
             ranges_sent_max: 32,
         }

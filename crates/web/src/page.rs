@@ -322,7 +322,7 @@ fn preview_of(name: &Name, size: u64, text: &str, url: &str, words: &Words) -> M
             Some(Preview::Text) if size > 0 => {
                 details {
                     summary { (words.preview) }
-                    iframe loading="lazy" sandbox="" src={ "./" (url) "?preview" } title=(alternative) {}
+                    iframe loading="lazy" src={ "./" (url) "?preview" } title=(alternative) {}
                 }
             }
             _ => {}

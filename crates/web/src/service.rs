@@ -14,6 +14,7 @@ use packhorse_storage::source::Source;
 use packhorse_storage::workers::DiskWorkers;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
 use crate::access::Access;
@@ -86,6 +87,7 @@ pub(crate) struct Shared {
     pub(crate) clear_text: bool,
     pub(crate) limits: Limits,
     pub(crate) ahead: Ahead,
+    pub(crate) surveys: Semaphore,
 }
 
 impl Web {
@@ -106,6 +108,7 @@ impl Web {
                 pin,
                 clear_text,
                 ahead: Ahead::new(limits.ahead_bytes),
+                surveys: Semaphore::new(limits.surveys_max),
                 limits,
             }),
         }
