@@ -7,6 +7,7 @@ use packhorse_client::talk::{TalkEnd, TalkError, Talked, talk};
 use packhorse_transport::dial::{DialClear, DialError};
 use packhorse_transport::kernel::{ClearDialer, ListenAt};
 use packhorse_transport::stream::Stream;
+use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
 use crate::byte_count::ByteCount;
@@ -74,7 +75,15 @@ async fn exchange<S: Stream>(stream: S, settings: &TalkSettings) -> Outcome {
         },
         throttle: None,
     };
-    let talking = |pipe| talk(stream, input, pipe, settings.idle_time);
+    let talking = async |pipe| {
+        let (mut unread, pipe) = tokio::io::split(pipe);
+        let mut byte = [0];
+        tokio::select! {
+            talked = talk(stream, input, pipe, settings.idle_time) => talked,
+            // Nothing ever comes this way but the end, when nobody reads what is written.
+            _ = unread.read(&mut byte) => Err(TalkError::Output(io::ErrorKind::BrokenPipe.into())),
+        }
+    };
     let (talked, written) = output.take(talking).await?;
     if let Err(error) = written {
         return output_ended(error);

@@ -25,5 +25,6 @@ mod scene;
 mod scripted_server;
 mod silence;
 mod sizes;
+mod talk;
 mod tree;
 mod wire;

@@ -12,6 +12,7 @@ mod help;
 mod kill_loop;
 mod kills;
 mod listing;
+mod messages;
 mod plain_client;
 mod plain_server;
 mod python;

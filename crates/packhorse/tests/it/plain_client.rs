@@ -1,38 +1,15 @@
 //! `get` and `shell` in the plain mode, from our own server and from thirty lines of Python.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::process::{Child, Stdio};
 
-use crate::python;
+use crate::python::Scripted;
 use crate::sandbox::Sandbox;
 
-/// A server in Python of what the sandbox serves; killed when dropped.
-struct Scripted {
-    child: Child,
-    place: String,
-}
-
-impl Scripted {
-    /// `None`, with a notice, where there is no Python.
-    fn start(sandbox: &Sandbox, how: &str) -> Option<Self> {
-        let mut command = python::script("plain_server.py")?;
-        command.arg(how).arg(sandbox.path("served"));
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut place = String::new();
-        let stdout = child.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut place).unwrap();
-        let place = place.trim_end().to_owned();
-        Some(Self { child, place })
-    }
-}
-
-impl Drop for Scripted {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// A server of what the sandbox serves.
+fn start(sandbox: &Sandbox, how: &str) -> Option<Scripted> {
+    let served = sandbox.path("served");
+    Scripted::start("plain_server.py", &[how, served.to_str().unwrap()])
 }
 
 fn sandbox() -> Sandbox {
@@ -87,7 +64,7 @@ fn files_come_from_our_own_server() {
 #[test]
 fn files_come_from_a_server_that_closes_after_each() {
     let sandbox = sandbox();
-    if let Some(server) = Scripted::start(&sandbox, "one") {
+    if let Some(server) = start(&sandbox, "one") {
         check_get(&sandbox, &server.place);
     }
 }
@@ -95,7 +72,7 @@ fn files_come_from_a_server_that_closes_after_each() {
 #[test]
 fn files_come_from_a_server_that_stays_open() {
     let sandbox = sandbox();
-    if let Some(server) = Scripted::start(&sandbox, "many") {
+    if let Some(server) = start(&sandbox, "many") {
         check_get(&sandbox, &server.place);
     }
 }
@@ -103,7 +80,7 @@ fn files_come_from_a_server_that_stays_open() {
 #[test]
 fn half_a_file_never_has_its_name() {
     let sandbox = sandbox();
-    let Some(server) = Scripted::start(&sandbox, "cut") else {
+    let Some(server) = start(&sandbox, "cut") else {
         return;
     };
     let address = format!("plain://{}/large", server.place);
@@ -124,7 +101,7 @@ fn a_shell_asks_for_one_name_after_the_other() {
     let sandbox = sandbox();
     let server = sandbox.serve(&["--plain"]);
     let own = format!("127.0.0.1:{}", server.port());
-    let scripted = ["one", "many"].map(|how| Scripted::start(&sandbox, how));
+    let scripted = ["one", "many"].map(|how| start(&sandbox, how));
     let places = scripted.iter().flatten().map(|server| &server.place);
     for (index, place) in places.chain([&own]).enumerate() {
         let address = format!("plain://{place}");
@@ -152,7 +129,7 @@ fn a_shell_asks_for_one_name_after_the_other() {
 #[test]
 fn a_file_goes_where_it_is_told_to() {
     let sandbox = sandbox();
-    let Some(server) = Scripted::start(&sandbox, "one") else {
+    let Some(server) = start(&sandbox, "one") else {
         return;
     };
     let address = format!("plain://{}/a.txt", server.place);

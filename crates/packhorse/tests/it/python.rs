@@ -1,9 +1,9 @@
 //! A second client, written in Python from `PROTOCOL.md` alone, against the real server.
 
 use std::env;
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 /// Where the interpreter is that has what `tests/python/requirements.txt` asks for.
 const INTERPRETER: &str = "PACKHORSE_PYTHON";
@@ -28,6 +28,34 @@ pub(crate) fn script(name: &str) -> Option<Command> {
     let mut command = Command::new(interpreter);
     command.arg("-B").arg(script.join(name));
     Some(command)
+}
+
+/// A server in Python, in `tests/python`; killed when dropped.
+pub(crate) struct Scripted {
+    child: Child,
+    /// Where it listens.
+    pub(crate) place: String,
+}
+
+impl Scripted {
+    /// `None`, with a notice, where there is no Python.
+    pub(crate) fn start(name: &str, arguments: &[&str]) -> Option<Self> {
+        let mut command = script(name)?;
+        command.args(arguments);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut place = String::new();
+        let stdout = child.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut place).unwrap();
+        let place = place.trim_end().to_owned();
+        Some(Self { child, place })
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 #[test]
