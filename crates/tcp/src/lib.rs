@@ -37,6 +37,8 @@
 //! assert_eq!(server.read(now, usize::MAX), Read::Data("hello".into()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! What is done of which RFC, and where we differ, is in `CONFORMANCE.md` beside this crate.
 #![no_std]
 
 extern crate alloc;
