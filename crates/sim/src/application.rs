@@ -73,6 +73,9 @@ pub enum Breach {
     /// More came than was sent.
     #[error("{0} bytes came of {1} that were sent")]
     TooMuch(u64, u64),
+    /// More is held than there is room for.
+    #[error("{0} bytes are held beyond the buffers")]
+    Overfull(u64),
     /// The application cannot get the stack to say "not now".
     #[error("reading and writing do not come to an end")]
     Endless,
@@ -166,6 +169,10 @@ impl Application {
                 }
                 _ => {}
             }
+        }
+        match self.host.excess_bytes() {
+            0 => {}
+            bytes => self.breach = Some(Breach::Overfull(bytes)),
         }
         for _ in 0..CALLS_PER_TURN_MAX {
             let has_read = self.read(now);

@@ -6,6 +6,7 @@
 pub mod application;
 pub mod fuzz;
 pub mod link;
+pub mod monitor;
 pub mod pcapng;
 pub mod random;
 pub mod report;

@@ -13,7 +13,7 @@ use crate::random::Random;
 use crate::stream::Stream;
 use crate::tcp_host::TcpHost;
 use crate::trace::Trace;
-use crate::world::{Side, Stall, Step, World};
+use crate::world::{Fault, Side, Step, World};
 
 /// No world may take longer; whoever still waits then waits for ever.
 const VIRTUAL_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -113,9 +113,9 @@ pub enum Wrong {
     /// A stream is not what was sent.
     #[error("{0:?}: {1}")]
     Breach(Side, Breach),
-    /// Time does not go on.
+    /// Time does not go on, or a rule is broken that can be seen from outside.
     #[error(transparent)]
-    Stall(#[from] Stall),
+    Fault(#[from] Fault),
     /// Nobody waits for anything, and it is not over.
     #[error("everything is quiet, but {0:?} has come no further than {1:?}")]
     Deadlock(Side, Progress),
@@ -176,6 +176,7 @@ impl Scenario {
         if record {
             world.record();
         }
+        world.watch();
         let run = run_to_the_end(&mut world);
         let trace = world.take_trace();
         if let Err(wrong) = run.and_then(|()| self.judge(&world)) {

@@ -136,6 +136,21 @@ impl TcpHost {
         self.connection.as_ref().map(Connection::stats)
     }
 
+    /// How much more is held for the user, or for the peer, than there is room for; bytes.
+    #[must_use]
+    pub fn excess_bytes(&self) -> u64 {
+        let Some(connection) = &self.connection else {
+            return 0;
+        };
+        // A window may be rounded up to the next unit of its scale, so as not to be taken back.
+        let room = self.config.receive_buffer_bytes;
+        let unread = connection.readable();
+        let unread = unread.saturating_sub(room + room / 16_384 + 1);
+        // A FIN is in flight too, and takes no room.
+        let unacked = connection.stats().in_flight;
+        unread.max(unacked.saturating_sub(self.config.send_buffer_bytes + 1))
+    }
+
     /// Packets that were not readable: damaged on the way.
     #[must_use]
     pub fn refused_packets(&self) -> u64 {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::Instant;
 use crate::link::{Link, LinkConfig, Passage};
+use crate::monitor::{Foul, Monitor};
 use crate::random::Random;
 use crate::trace::Trace;
 
@@ -72,14 +73,22 @@ pub enum Step {
     Quiet,
 }
 
-/// A host does not let time go on.
+/// What a host must never do: not let time go on, or break a rule that can be seen from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Stall {
+pub enum Fault {
     /// It sends and sends.
     #[error("{side:?} sent {PACKETS_PER_INSTANT_MAX} packets at once, {} ns after the beginning", at.as_nanos())]
     Storm {
         /// Who.
         side: Side,
+        /// When.
+        at: Instant,
+    },
+    /// It breaks a rule.
+    #[error("{foul}, {} ns after the beginning", .at.as_nanos())]
+    Foul {
+        /// Which.
+        foul: Foul,
         /// When.
         at: Instant,
     },
@@ -105,6 +114,7 @@ pub struct World<H> {
     turns_now: [u32; 2],
     packets_now: [u32; 2],
     trace: Option<Trace>,
+    monitor: Option<Monitor>,
     passages: Vec<Passage>,
 }
 
@@ -121,6 +131,7 @@ impl<H: Host> World<H> {
             turns_now: [0; 2],
             packets_now: [0; 2],
             trace: None,
+            monitor: None,
             passages: Vec::new(),
         }
     }
@@ -128,6 +139,11 @@ impl<H: Host> World<H> {
     /// Keeps every packet from now on.
     pub fn record(&mut self) {
         self.trace = Some(Trace::default());
+    }
+
+    /// Watches every segment from now on.
+    pub fn watch(&mut self) {
+        self.monitor = Some(Monitor::default());
     }
 
     /// What was kept.
@@ -168,7 +184,7 @@ impl<H: Host> World<H> {
     ///
     /// # Errors
     /// `Storm`: one of them does not end.
-    pub fn flush(&mut self) -> Result<(), Stall> {
+    pub fn flush(&mut self) -> Result<(), Fault> {
         for side in Side::BOTH {
             self.transmit(side)?;
         }
@@ -186,8 +202,8 @@ impl<H: Host> World<H> {
     /// Goes on to the next event and lets it happen.
     ///
     /// # Errors
-    /// `Stall`: a host does not let time go on.
-    pub fn step(&mut self) -> Result<Step, Stall> {
+    /// `Fault`: a host does not let time go on.
+    pub fn step(&mut self) -> Result<Step, Fault> {
         let Some(next) = self.next_event() else {
             return Ok(Step::Quiet);
         };
@@ -203,7 +219,7 @@ impl<H: Host> World<H> {
         Ok(Step::Went)
     }
 
-    fn deliver(&mut self) -> Result<(), Stall> {
+    fn deliver(&mut self) -> Result<(), Fault> {
         let Some(Reverse(arrival)) = self.arrivals.pop() else {
             return Ok(());
         };
@@ -212,11 +228,14 @@ impl<H: Host> World<H> {
         if let Some(trace) = &mut self.trace {
             trace.receive(self.now, to, passage.packet.clone());
         }
+        if let Some(monitor) = &mut self.monitor {
+            monitor.on_arrived(to, &passage.packet);
+        }
         self.hosts[to.index()].handle_packet(self.now, passage.packet);
         self.transmit(to)
     }
 
-    fn wake(&mut self) -> Result<(), Stall> {
+    fn wake(&mut self) -> Result<(), Fault> {
         for side in Side::BOTH {
             let host = &mut self.hosts[side.index()];
             if host.poll_timeout().is_none_or(|at| at > self.now) {
@@ -225,7 +244,7 @@ impl<H: Host> World<H> {
             self.turns_now[side.index()] += 1;
             if self.turns_now[side.index()] > TURNS_PER_INSTANT_MAX {
                 let at = self.now;
-                return Err(Stall::Livelock { side, at });
+                return Err(Fault::Livelock { side, at });
             }
             host.handle_timeout(self.now);
             self.transmit(side)?;
@@ -233,18 +252,25 @@ impl<H: Host> World<H> {
         Ok(())
     }
 
-    fn transmit(&mut self, from: Side) -> Result<(), Stall> {
+    fn transmit(&mut self, from: Side) -> Result<(), Fault> {
         let (sender, to) = (from.index(), from.other());
         while let Some(packet) = self.hosts[sender].poll_transmit(self.now) {
             self.packets_now[sender] += 1;
             if self.packets_now[sender] > PACKETS_PER_INSTANT_MAX {
                 let at = self.now;
-                return Err(Stall::Storm { side: from, at });
+                return Err(Fault::Storm { side: from, at });
             }
+            let watched = match &mut self.monitor {
+                Some(monitor) => monitor.on_sent(from, &packet),
+                None => Ok(()),
+            };
             let kept = self.trace.as_ref().map(|_| packet.clone());
             let fate = self.links[sender].send(self.now, packet, &mut self.passages);
             if let (Some(trace), Some(packet)) = (&mut self.trace, kept) {
                 trace.send(self.now, from, packet, fate);
+            }
+            if let Err(foul) = watched {
+                return Err(Fault::Foul { foul, at: self.now });
             }
             for passage in self.passages.drain(..) {
                 let at = passage.arrives;
@@ -397,12 +423,12 @@ mod tests {
         let mut mad = world([Ticker::new(0), Ticker::new(1)], 1);
         mad.host_mut(Side::Right).is_mad = true;
         let (side, at) = (Side::Right, Instant::default());
-        assert_eq!(mad.step(), Err(Stall::Storm { side, at }));
+        assert_eq!(mad.step(), Err(Fault::Storm { side, at }));
 
         let mut stuck = world([Ticker::new(1), Ticker::new(0)], 1);
         stuck.host_mut(Side::Left).is_stuck = true;
         let stalled = (0..2 * TURNS_PER_INSTANT_MAX).find_map(|_| stuck.step().err());
         let side = Side::Left;
-        assert_eq!(stalled, Some(Stall::Livelock { side, at }));
+        assert_eq!(stalled, Some(Fault::Livelock { side, at }));
     }
 }
