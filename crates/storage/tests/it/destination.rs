@@ -28,6 +28,7 @@ mod large_files;
 mod links;
 mod metadata;
 mod policies;
+mod power_cut;
 mod small_files;
 mod streamed_files;
 
