@@ -82,7 +82,8 @@ pub(crate) async fn serve<A: Accept>(
     debug!(%peer, "arrived");
     let sent_away = place.sent_away();
     let admitted = tokio::select! {
-        admitted = admit_in_time(&shared, raw, &mut place) => admitted,
+        // What the handshake needs is given back before the conversation begins.
+        admitted = Box::pin(admit_in_time(&shared, raw, &mut place)) => admitted,
         () = sent_away => Err(ConnectionError::SentAway),
     };
     let admitted = match admitted {
@@ -90,6 +91,17 @@ pub(crate) async fn serve<A: Accept>(
         Err(ConnectionError::Open(OpenError::Silent)) => return,
         Err(error) => return info!(%peer, %error, "turned away"),
     };
+    // So that a client that needs little takes little: most are of that kind.
+    Box::pin(serve_admitted(&shared, admitted, peer, place)).await;
+}
+
+/// Serves a client to its end, each kind in room of its own.
+async fn serve_admitted<A: Accept>(
+    shared: &Arc<Shared<A>>,
+    admitted: Admitted<A::Stream>,
+    peer: SocketAddr,
+    place: Place,
+) {
     let start = Instant::now();
     let (bytes, result) = match admitted {
         Admitted::Native(AdmittedNative {
@@ -98,17 +110,19 @@ pub(crate) async fn serve<A: Accept>(
             session,
         }) => {
             info!(%peer, "connected");
-            let mut answerer = Answerer::new(&shared, writer, peer);
-            let result = converse(&shared, frames, session, &mut answerer).await;
+            let mut answerer = Answerer::new(shared, writer, peer);
+            let result = Box::pin(converse(shared, frames, session, &mut answerer)).await;
             (answerer.sent_bytes(), result)
         }
         Admitted::Plain(stream, silence) => {
             info!(%peer, mode = "plain", "connected");
-            let mut client = PlainClient::new(&shared, stream, silence, peer);
-            let result = client.run().await;
+            let mut client = PlainClient::new(shared, stream, silence, peer);
+            let result = Box::pin(client.run()).await;
             (client.sent_bytes(), result)
         }
-        Admitted::Http(client) => return http::serve(&shared, client, peer, place).await,
+        Admitted::Http(client) => {
+            return Box::pin(http::serve(shared, client, peer, place)).await;
+        }
     };
     let seconds = start.elapsed().as_secs_f64();
     let rate = rate(bytes, seconds);

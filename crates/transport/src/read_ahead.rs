@@ -18,6 +18,8 @@ pub struct ReadAhead<S> {
     /// `buffer[start..end]` is read and not yet asked for.
     start: usize,
     end: usize,
+    /// The buffer is given back once what is in it has been asked for.
+    is_last: bool,
 }
 
 impl<S> ReadAhead<S> {
@@ -27,7 +29,14 @@ impl<S> ReadAhead<S> {
             buffer: vec![0; bytes_max].into_boxed_slice(),
             start: 0,
             end: 0,
+            is_last: false,
         }
+    }
+
+    /// Reads no more ahead: what is read already is the last that the buffer holds.
+    pub(crate) fn read_no_more_ahead(mut self) -> Self {
+        self.is_last = true;
+        self
     }
 
     /// The stream itself.
@@ -78,6 +87,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
         let count = out.remaining().min(this.unread().len());
         out.put_slice(&this.unread()[..count]);
         this.start += count;
+        if this.is_last && this.start == this.end {
+            // From now on every read is as large as the buffer, or larger.
+            (this.start, this.end) = (0, 0);
+            this.buffer = Box::default();
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -117,6 +131,24 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
+
+    #[tokio::test]
+    async fn the_buffer_goes_with_its_last_byte() {
+        let (mut far, near) = duplex(64);
+        let mut near = ReadAhead::new(near, 6);
+        far.write_all(b"abcdefgh").await.unwrap();
+        far.shutdown().await.unwrap();
+        near.look_further().await.unwrap();
+        let mut near = near.read_no_more_ahead();
+        let mut first = [0; 4];
+        near.read_exact(&mut first).await.unwrap();
+        assert_eq!((&first, near.buffer.len()), (b"abcd", 6));
+        near.read_exact(&mut first[..2]).await.unwrap();
+        assert_eq!(near.buffer.len(), 0);
+        let mut rest = String::new();
+        near.read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, "gh");
+    }
 
     #[tokio::test]
     async fn what_was_looked_at_is_read_again() {

@@ -3,10 +3,11 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin as Pinned, pin};
 use std::sync::Arc;
 
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use packhorse_protocol::key::{Pin, Token};
@@ -147,24 +148,22 @@ impl Web {
         };
         let stream = TokioIo::new(Watched::new(stream, limits.stall_time));
         if is_http2 {
-            let connection = http2(limits).serve_connection(stream, service);
-            converse(connection, leaving, until_silent(&activity, limits), |it| {
-                it.graceful_shutdown();
-            })
-            .await
+            let connection = http2_builder(limits).serve_connection(stream, service);
+            let silent = until_silent(&activity, limits);
+            let shut_down = |it: Pinned<&mut _>| http2::Connection::graceful_shutdown(it);
+            converse(Box::pin(connection), leaving, silent, shut_down).await
         } else {
             // Its own timer watches the header, and `Watched` what is written.
-            let connection = http1(limits).serve_connection(stream, service);
-            converse(connection, leaving, std::future::pending(), |it| {
-                it.graceful_shutdown();
-            })
-            .await
+            let connection = http1_builder(limits).serve_connection(stream, service);
+            let silent = std::future::pending();
+            let shut_down = |it: Pinned<&mut _>| http1::Connection::graceful_shutdown(it);
+            converse(Box::pin(connection), leaving, silent, shut_down).await
         }
     }
 }
 
-fn http1(limits: &Limits) -> hyper::server::conn::http1::Builder {
-    let mut builder = hyper::server::conn::http1::Builder::new();
+fn http1_builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_time)
@@ -175,13 +174,13 @@ fn http1(limits: &Limits) -> hyper::server::conn::http1::Builder {
     builder
 }
 
-fn http2(limits: &Limits) -> hyper::server::conn::http2::Builder<TokioExecutor> {
+fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
     /// The least that HTTP/2 allows: requests have no bodies here.
     const WINDOW_BYTES: u32 = 65_535;
     /// What a stream takes before the connection has taken it.
     const SEND_BYTES_MAX: usize = 64 << 10;
 
-    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
@@ -196,15 +195,15 @@ fn http2(limits: &Limits) -> hyper::server::conn::http2::Builder<TokioExecutor> 
 
 /// Drives a connection to its end, to `silent`, or from `leaving` on to the end of what is under way.
 async fn converse<C>(
-    connection: C,
+    mut connection: Pinned<Box<C>>,
     leaving: impl Future<Output = ()>,
     silent: impl Future<Output = ()>,
-    mut shut_down: impl FnMut(std::pin::Pin<&mut C>),
+    shut_down: impl Fn(Pinned<&mut C>),
 ) -> Result<(), WebError>
 where
     C: Future<Output = hyper::Result<()>>,
 {
-    let (mut connection, mut leaving, mut silent) = (pin!(connection), pin!(leaving), pin!(silent));
+    let (mut leaving, mut silent) = (pin!(leaving), pin!(silent));
     let mut is_leaving = false;
     loop {
         tokio::select! {
@@ -250,7 +249,7 @@ impl Service<http::Request<Incoming>> for Answering {
     type Response = http::Response<Tracked>;
     type Error = Infallible;
     type Future =
-        std::pin::Pin<Box<dyn Future<Output = Result<http::Response<Tracked>, Infallible>> + Send>>;
+        Pinned<Box<dyn Future<Output = Result<http::Response<Tracked>, Infallible>> + Send>>;
 
     fn call(&self, request: http::Request<Incoming>) -> Self::Future {
         let answerer = Arc::clone(&self.answerer);
@@ -274,12 +273,12 @@ impl http_body::Body for Tracked {
     type Error = crate::body::BodyError;
 
     fn poll_frame(
-        self: std::pin::Pin<&mut Self>,
+        self: Pinned<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
         let this = self.get_mut();
         this.turn.touch();
-        std::pin::Pin::new(&mut this.body).poll_frame(cx)
+        Pinned::new(&mut this.body).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -92,12 +92,12 @@ impl ServerTls {
             FirstBytes::NeedMore => Err(OpenError::Silent),
             FirstBytes::Tls => self.open_tls(raw).await,
             FirstBytes::Http => Ok(Opened::Http {
-                stream: ServerStream(Layer::Clear(raw)),
+                stream: ServerStream(Layer::Clear(raw.read_no_more_ahead())),
                 version: HttpVersion::Http1,
                 secure: false,
             }),
             FirstBytes::Other => Ok(Opened::Clear {
-                stream: ServerStream(Layer::Clear(raw)),
+                stream: ServerStream(Layer::Clear(raw.read_no_more_ahead())),
                 silence,
             }),
         }
