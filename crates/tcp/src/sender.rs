@@ -256,6 +256,10 @@ impl Sender {
 
     /// Since when the peer owes us an acknowledgement.
     pub(crate) fn waiting_since(&self) -> Option<Instant> {
+        if self.is_window_closed() {
+            // RFC 9293 §3.8.6.1: never given up while it answers, however rarely it is asked.
+            return self.probe.unanswered_since();
+        }
         self.has_unacked().then_some(self.progress_at)
     }
 

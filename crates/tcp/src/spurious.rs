@@ -53,14 +53,10 @@ impl Episode {
         }
     }
 
-    /// `forward` says whether F-RTO may be tried: the peer takes SACK.
-    pub(crate) fn timeout(began_after: u64, forward: bool) -> Self {
+    /// F-RTO is tried.
+    pub(crate) fn timeout(began_after: u64) -> Self {
         Self {
-            forward: if forward {
-                Forward::Waiting
-            } else {
-                Forward::Off
-            },
+            forward: Forward::Waiting,
             began_after,
             ..Self::default()
         }
@@ -71,6 +67,10 @@ impl Episode {
         self.first
             .get_or_insert(FirstRetransmission { start, timestamp });
         self.sent_again = self.sent_again.saturating_add(1);
+        // RFC 5682 §2.1, step 2b: without new data to try with, it is not tried.
+        if self.forward == Forward::SendingNew {
+            self.forward = Forward::Off;
+        }
     }
 
     /// The peer called a segment that we had sent again a duplicate.
@@ -148,7 +148,7 @@ mod tests {
     /// RFC 5682 §3.1: the second acknowledgement after a time-out, if both move on.
     #[test]
     fn an_acknowledgement_of_what_was_not_sent_again_is_evidence() {
-        let mut episode = Episode::timeout(0, true);
+        let mut episode = Episode::timeout(0);
         episode.on_retransmit(100, None);
         assert_eq!(
             episode.judge(102, None, true),
@@ -161,6 +161,12 @@ mod tests {
         assert_eq!(episode.judge(103, None, true), Some(Evidence::ForwardAck));
         episode.give_up_forward();
         episode.on_advance();
+        assert_eq!(episode.judge(104, None, true), None);
+        // Old data went out in place of new: what is acknowledged then proves nothing.
+        let mut episode = Episode::timeout(0);
+        episode.on_retransmit(100, None);
+        episode.on_advance();
+        episode.on_retransmit(102, None);
         assert_eq!(episode.judge(104, None, true), None);
     }
 

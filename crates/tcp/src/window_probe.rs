@@ -13,6 +13,8 @@ pub(crate) struct WindowProbe {
     wait_max: Duration,
     started: Option<(Instant, Duration)>,
     backoff: u32,
+    /// When the first probe went out that was not answered since.
+    unanswered_since: Option<Instant>,
 }
 
 impl WindowProbe {
@@ -22,6 +24,7 @@ impl WindowProbe {
             wait_max,
             started: None,
             backoff: 0,
+            unanswered_since: None,
         }
     }
 
@@ -40,12 +43,24 @@ impl WindowProbe {
     pub(crate) fn on_sent(&mut self, now: Instant, rto: Duration) {
         self.backoff = (self.backoff + 1).min(BACKOFF_MAX);
         self.started = Some((now, rto));
+        self.unanswered_since.get_or_insert(now);
+    }
+
+    /// The peer is there, and its window is as closed as before.
+    pub(crate) fn on_answered(&mut self) {
+        self.unanswered_since = None;
+    }
+
+    /// Since when the peer owes us an answer to a probe.
+    pub(crate) fn unanswered_since(&self) -> Option<Instant> {
+        self.unanswered_since
     }
 
     /// The window has opened, or there is nothing to send.
     pub(crate) fn stop(&mut self) {
         self.started = None;
         self.backoff = 0;
+        self.unanswered_since = None;
     }
 }
 
@@ -64,6 +79,9 @@ mod tests {
             now = now + Duration::from_secs(seconds);
             probe.on_sent(now, rto);
         }
+        assert_eq!(probe.unanswered_since(), Some(Instant::from_millis(3_500)));
+        probe.on_answered();
+        assert_eq!(probe.unanswered_since(), None);
         probe.stop();
         assert_eq!(probe.due(), None);
         probe.ensure_started(now, rto);

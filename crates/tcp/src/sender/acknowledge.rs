@@ -262,6 +262,7 @@ impl Sender {
         if self.is_window_closed() && self.has_unacked() {
             self.timer.stop();
             self.tail.cancel();
+            self.probe.on_answered();
             self.probe.ensure_started(now, self.timer.rto(&self.rtt));
             return;
         }

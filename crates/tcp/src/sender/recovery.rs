@@ -95,7 +95,7 @@ impl Sender {
             Some(episode) if repeated => episode.give_up_forward(),
             episode => {
                 let began_after = self.board.transmissions();
-                *episode = Some(Episode::timeout(began_after, self.settings.sack));
+                *episode = Some(Episode::timeout(began_after));
             }
         }
         self.phase = Phase::Loss {
