@@ -5,6 +5,7 @@
 
 pub mod application;
 pub mod fuzz;
+pub mod goodput;
 pub mod link;
 pub mod monitor;
 pub mod pcapng;

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use packhorse_sim::link::{LinkConfig, Loss};
 use packhorse_sim::random::Random;
 use packhorse_sim::report::{Report, explain};
 use packhorse_sim::scenario::Scenario;
 use packhorse_sim::script::{Library, Variant};
 use packhorse_sim::world::Side;
-use packhorse_sim::{fuzz, pcapng, time_sequence};
+use packhorse_sim::{fuzz, goodput, pcapng, time_sequence};
+use packhorse_tcp::congestion::Congestion;
 
 /// A deterministic world for the tests of Packhorse's TCP.
 #[derive(Debug, Parser)]
@@ -50,6 +52,14 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         seed: u64,
     },
+    /// Prints how fast one stream is, by loss, delay and controller.
+    Goodput,
+    /// Sends one long stream over a good path and checks every byte.
+    Stream {
+        /// How long, in bytes: 4 GiB and a little, so that the numbers wrap.
+        #[arg(long, default_value_t = (4 << 30) + 10_000_000)]
+        bytes: u64,
+    },
     /// Plays scripts.
     Script {
         /// Which; all that are not wanted if none is given.
@@ -75,6 +85,17 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Command::Goodput => match goodput::measure() {
+            Ok(cells) => {
+                print!("{}", goodput::table(&cells));
+                ExitCode::SUCCESS
+            }
+            Err(fault) => {
+                eprintln!("{fault}");
+                ExitCode::FAILURE
+            }
+        },
+        Command::Stream { bytes } => stream(bytes),
         Command::Script { paths, wanted } => scripts(&paths, wanted),
     }
 }
@@ -122,6 +143,24 @@ fn world(seed: u64, file: Option<&Path>) -> ExitCode {
         }
     }
     code
+}
+
+fn stream(bytes: u64) -> ExitCode {
+    let link = LinkConfig {
+        packet_bytes_max: 9000,
+        loss: Loss::Independent(200),
+        ..LinkConfig::default()
+    };
+    match goodput::transfer(Congestion::Cubic, link, bytes, 1) {
+        Ok(time) => {
+            println!("{bytes} bytes came as they were sent, in {time:?} of virtual time");
+            ExitCode::SUCCESS
+        }
+        Err(fault) => {
+            eprintln!("{fault}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Where inputs are kept.

@@ -2,6 +2,7 @@
 
 mod codec;
 mod fuzz;
+mod goodput;
 mod scripts;
 mod traces;
 mod worlds;
