@@ -362,9 +362,11 @@ pub(crate) fn redirect(request: &Request, reference: &str) -> Response<Body> {
         true => reference.to_owned(),
         false => format!("{reference}?{rest}"),
     };
-    let mut response = Response::new(Body::bytes(format!(
-        "It is at {location}, for who keeps the cookie that comes with this.\n"
-    )));
+    let condition = match request.query.key {
+        Some(_) => ", for who keeps the cookie that comes with this",
+        None => "",
+    };
+    let mut response = Response::new(Body::bytes(format!("It is at {location}{condition}.\n")));
     *response.status_mut() = StatusCode::SEE_OTHER;
     let headers = response.headers_mut();
     if let Ok(location) = HeaderValue::from_str(&location) {

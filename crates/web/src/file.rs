@@ -11,7 +11,7 @@ use http::header::{
     CONTENT_TYPE, ETAG, HeaderValue, IF_MATCH, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
 };
 use http::{HeaderMap, Response, StatusCode};
-use packhorse_protocol::entry::{FileInfo, Version};
+use packhorse_protocol::entry::{FileInfo, Refusal, Version};
 use packhorse_protocol::message::{EntryOptions, LinkMode};
 use packhorse_protocol::path::Name;
 use packhorse_storage::clock::wall_clock;
@@ -27,6 +27,12 @@ use crate::ranges::Selection;
 /// A file that changed just now is told apart by its content too, up to this size. Its times alone
 /// could not tell the next change.
 const HASHED_BYTES_MAX: u64 = 16 << 20;
+
+/// What is read at once for such a hash.
+const HASH_CHUNK_BYTES: usize = 256 << 10;
+
+/// How often a file is looked at again because it changed meanwhile.
+const ATTEMPTS_MAX: usize = 4;
 
 /// Files of at most this size are read as they are opened, in one go.
 const READ_AT_ONCE_BYTES_MAX: u64 = 64 << 10;
@@ -68,12 +74,27 @@ impl OpenedFile {
     /// request's.
     ///
     /// # Errors
-    /// Why it cannot be read.
+    /// `Changed` if it changes faster than it can be looked at; otherwise why it cannot be read.
     pub(crate) fn new(
         file: Box<dyn SourceFile>,
         name: &Name,
         headers: &HeaderMap,
     ) -> Result<Self, SourceError> {
+        let file: Arc<dyn SourceFile> = Arc::from(file);
+        for _ in 0..ATTEMPTS_MAX {
+            if let Some(opened) = Self::look(&file, name, headers)? {
+                return Ok(opened);
+            }
+        }
+        Err(Refusal::Changed.into())
+    }
+
+    /// `None` if it changed meanwhile.
+    fn look(
+        file: &Arc<dyn SourceFile>,
+        name: &Name,
+        headers: &HeaderMap,
+    ) -> Result<Option<Self>, SourceError> {
         let FileInfo {
             size,
             modified,
@@ -87,29 +108,28 @@ impl OpenedFile {
         };
         let mut head = vec![0; length];
         let count = file.read_at(0, &mut head)?;
-        let is_same = file.state()?.version == version;
-        if count != length || !is_same {
-            return Err(packhorse_protocol::entry::Refusal::Changed.into());
+        let state = file.state()?;
+        if count != length || state.version != version {
+            return Ok(None);
         }
-        let is_settled = file.settled(now)?;
         let media_type = MediaType::of(name, &head[..head.len().min(HEAD_BYTES)]);
         let content = (size == length as u64).then(|| Bytes::from(head));
         let state = State {
-            file: &*file,
+            file: &**file,
             content: content.as_deref(),
             size,
             version,
-            is_settled,
+            is_settled: state.is_settled(now),
         };
         let tag = state.tag(headers)?;
-        Ok(Self {
-            file: Arc::from(file),
+        Ok(Some(Self {
+            file: Arc::clone(file),
             size,
             version,
             validators: Validators::new(tag, modified, now),
             media_type,
             content,
-        })
+        }))
     }
 
     /// Answers a GET or HEAD with these headers.
@@ -235,18 +255,29 @@ impl State<'_> {
                 false => Tag::Passing(text),
             });
         }
-        let hash = match self.content {
-            Some(content) => blake3::hash(content),
-            None => {
-                let mut content = vec![0; self.size as usize];
-                let count = self.file.read_at(0, &mut content)?;
-                blake3::hash(&content[..count])
-            }
-        };
+        let hash = self.hash()?;
         Ok(Tag::Strong(format!(
             "{with_content}{}",
             &hash.to_hex()[..16]
         )))
+    }
+
+    fn hash(&self) -> Result<blake3::Hash, SourceError> {
+        if let Some(content) = self.content {
+            return Ok(blake3::hash(content));
+        }
+        let mut hasher = blake3::Hasher::new();
+        let mut chunk = vec![0; HASH_CHUNK_BYTES];
+        let mut offset = 0;
+        while offset < self.size {
+            let count = self.file.read_at(offset, &mut chunk)?;
+            if count == 0 {
+                return Err(Refusal::Changed.into());
+            }
+            hasher.update(&chunk[..count]);
+            offset += count as u64;
+        }
+        Ok(hasher.finalize())
     }
 }
 

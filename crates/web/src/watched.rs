@@ -9,6 +9,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+/// What is written has left this stream when it is flushed; beneath it, TLS may hold more, and says
+/// nothing of how that goes on. So a flush may take several times as long as a write.
+const FLUSH_STALLS_MAX: u32 = 5;
+
 /// Fails with `TimedOut` once nothing could be written for a time.
 #[derive(Debug)]
 pub(crate) struct Watched<S> {
@@ -31,14 +35,13 @@ impl<S> Watched<S> {
         &mut self,
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
+        time_max: Duration,
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stall = None;
             return written;
         }
-        let stall = self
-            .stall
-            .get_or_insert_with(|| Box::pin(sleep(self.stall_time)));
+        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(time_max)));
         match stall.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::TimedOut,
@@ -67,7 +70,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.inner).poll_write(cx, bytes);
-        this.watch(cx, written)
+        this.watch(cx, written, this.stall_time)
     }
 
     fn poll_write_vectored(
@@ -77,7 +80,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.inner).poll_write_vectored(cx, slices);
-        this.watch(cx, written)
+        this.watch(cx, written, this.stall_time)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -87,13 +90,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.inner).poll_flush(cx);
-        this.watch(cx, flushed)
+        this.watch(cx, flushed, this.stall_time * FLUSH_STALLS_MAX)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let shut_down = Pin::new(&mut this.inner).poll_shutdown(cx);
-        this.watch(cx, shut_down)
+        this.watch(cx, shut_down, this.stall_time * FLUSH_STALLS_MAX)
     }
 }
 

@@ -266,6 +266,32 @@ fn a_folder_is_resumed_by_curl() {
 }
 
 #[test]
+fn wget_goes_on_where_it_stopped() {
+    let sandbox = Sandbox::new();
+    let content: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+    sandbox.serve_file("a.bin", &content);
+    let server = sandbox.serve(&[]);
+    let url = format!("https://127.0.0.1:{}/a.bin", server.port());
+    let url = format!("{url}?key={}", server.token());
+    let target = sandbox.path("here/a.bin");
+    for there in [0, 123_456] {
+        fs::write(&target, &content[..there]).unwrap();
+        let output = Command::new("wget")
+            .args(["-q", "--tries=1", "--timeout=60", "--no-check-certificate"])
+            .args(["-c", "-O", target.to_str().unwrap(), &url])
+            .output();
+        let Ok(output) = output else {
+            assert!(env::var_os("CI").is_none(), "wget is missing");
+            let _ = writeln!(io::stderr(), "SKIPPED: wget is missing");
+            return;
+        };
+        assert!(output.status.success(), "{output:?}");
+        assert!(fs::read(&target).unwrap() == content);
+    }
+    server.stop().code(0).says("status=206");
+}
+
+#[test]
 fn browsers_see_the_certificate_that_was_given() {
     let sandbox = Sandbox::new();
     sandbox.serve_file("a.txt", "content of a");
