@@ -206,16 +206,25 @@ impl<D: Dial> Running<D> {
         let mut driver = Driver::new(&self.crew, 0, conversation, Some(Task::Page));
         driver.handle_answer(first).await?;
         let mut further = JoinSet::new();
-        let driver = tokio::select! {
-            done = self.keep_on(driver) => done?,
-            never = self.open_further(&mut further) => match never {},
-        };
+        loop {
+            driver = tokio::select! {
+                done = self.keep_on(driver) => done?,
+                never = self.open_further(&mut further) => match never {},
+            };
+            self.run_on_disk(Site::place_further_names).await?;
+            if plan.is_finished() {
+                break;
+            }
+        }
         // They have nothing left to do but to say so to the server.
         let _ = timeout(FAREWELL_TIME, async {
             while further.join_next().await.is_some() {}
         })
         .await;
-        self.finish().await?;
+        if plan.is_stopped() {
+            return Err(DownloadError::Worker);
+        }
+        self.run_on_disk(Site::finish_all).await?;
         let totals = &self.crew.site.totals;
         let completion = Completion {
             files: totals.files_fetched.load(Ordering::Relaxed)
@@ -301,17 +310,10 @@ impl<D: Dial> Running<D> {
         }
     }
 
-    /// Does what can only be done once all files are in place.
-    async fn finish(&self) -> Result<(), DownloadError> {
+    async fn run_on_disk(&self, job: fn(&Site)) -> Result<(), DownloadError> {
         let site = Arc::clone(&self.crew.site);
-        if site.plan.is_stopped() {
-            return Err(DownloadError::Worker);
-        }
-        self.crew
-            .workers
-            .run(move || site.finish_all())
-            .await
-            .map_err(|_| DownloadError::Worker)
+        let done = self.crew.workers.run(move || job(&site));
+        done.await.map_err(|_| DownloadError::Worker)
     }
 }
 

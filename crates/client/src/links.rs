@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use packhorse_protocol::entry::FileInfo;
 use packhorse_protocol::path::RelativePath;
 
 use crate::directory::DirectoryNode;
+use crate::plan::Wanted;
 
 /// The hard links of a tree, and the directories that wait for links.
 ///
-/// Holds three paths for each name of a file that has several names, if hard links are asked for.
+/// Holds four paths for each name of a file that has several names, if hard links are asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Links(Mutex<State>);
 
@@ -29,34 +29,25 @@ struct State {
 pub(crate) struct FurtherName {
     /// The name that its content has in the destination; `None` if it did not arrive.
     pub(crate) first: Option<RelativePath>,
-    /// The name to make.
-    pub(crate) path: RelativePath,
-    /// Its directory, which is not sealed before.
-    pub(crate) directory: Arc<DirectoryNode>,
-    /// What the server said of it.
-    pub(crate) info: FileInfo,
+    /// The name to make, in a directory that is not sealed before; and what to fetch if it cannot
+    /// be made.
+    pub(crate) wanted: Wanted,
 }
 
 impl Links {
-    /// Whether a file of the link group in `info` was named before; if so, `path` is noted as a
-    /// further name of it.
-    pub(crate) fn is_further_name(
-        &self,
-        info: &FileInfo,
-        path: &RelativePath,
-        directory: &Arc<DirectoryNode>,
-    ) -> bool {
+    /// Whether a file of the link group of `wanted` was named before; if so, it is noted as a further
+    /// name of that.
+    pub(crate) fn is_further_name(&self, wanted: &Wanted) -> bool {
+        let (group, path) = (wanted.info.link_group, &wanted.path);
         let mut state = self.lock();
-        let Some(first) = state.first_names.get(&info.link_group).cloned() else {
-            state.first_names.insert(info.link_group, path.clone());
+        let Some(first) = state.first_names.get(&group).cloned() else {
+            state.first_names.insert(group, path.clone());
             state.placed.insert(path.clone(), None);
             return false;
         };
         let further = FurtherName {
             first: None,
-            path: path.clone(),
-            directory: Arc::clone(directory),
-            info: info.clone(),
+            wanted: wanted.clone(),
         };
         state.further.push((first, further));
         true

@@ -19,7 +19,7 @@ use packhorse_storage::destination::{
 use tracing::warn;
 
 use crate::directory::{DirectoryNode, SealQueue};
-use crate::links::{FurtherName, Links};
+use crate::links::Links;
 use crate::plan::{Plan, Wanted};
 use crate::report::{Event, Failure, Observer, Totals};
 use crate::settings::DownloadSettings;
@@ -403,7 +403,7 @@ impl Site {
     }
 
     /// Decides what becomes of a file, by what is here under its name.
-    fn consider(&self, wanted: Wanted, presence: Result<Presence, EntryError>) {
+    pub(crate) fn consider(&self, wanted: Wanted, presence: Result<Presence, EntryError>) {
         // Size and time do not tell whether it is the content that was expected.
         let by_content = self.settings.checksum || self.settings.expect.is_some();
         match presence {
@@ -521,7 +521,11 @@ impl Site {
         }
     }
 
-    fn handle_link_placed(&self, path: &RelativePath, placed: Result<Placed, EntryError>) {
+    pub(crate) fn handle_link_placed(
+        &self,
+        path: &RelativePath,
+        placed: Result<Placed, EntryError>,
+    ) {
         match placed {
             Ok(Placed::Same) => {
                 Totals::add(&self.totals.files_kept, 1);
@@ -544,9 +548,7 @@ impl Site {
         self.settings.options.hard_links
             && wanted.info.link_group != 0
             && !self.settings.dry_run
-            && self
-                .links
-                .is_further_name(&wanted.info, &wanted.path, &wanted.directory)
+            && self.links.is_further_name(wanted)
     }
 
     /// A link is in place.
@@ -606,12 +608,9 @@ impl Site {
         drop(stack);
     }
 
-    /// Does what can only be done once all files are in place: hard links, links that had to wait,
-    /// and the metadata of the directories around them.
+    /// Does what can only be done once all files are in place: links that had to wait, and the
+    /// metadata of the directories around them.
     pub(crate) fn finish_all(&self) {
-        for further_name in self.links.take_further_names() {
-            self.place_further_name(further_name);
-        }
         for (path, placed) in self.destination.settle_links() {
             self.handle_link_placed(&path, placed);
         }
@@ -633,29 +632,6 @@ impl Site {
         }
         if let Some(error) = left_behind {
             warn!(%error, "the folder for unfinished files could not be removed");
-        }
-    }
-
-    /// Makes a further name of a file that has its first.
-    fn place_further_name(&self, further: FurtherName) {
-        let FurtherName {
-            first,
-            path,
-            directory,
-            info,
-        } = further;
-        let Some(first) = first else {
-            return self.fail(&path, &Failure::NoOtherName);
-        };
-        if !self.make(&directory) {
-            return self.fail(&path, &Failure::NoDirectory);
-        }
-        match self.destination.compare(&path, &info) {
-            Ok(Presence::Same { .. }) if !self.settings.checksum => {
-                Totals::add(&self.totals.files_kept, 1);
-                self.observer.handle(Event::Kept { path: &path });
-            }
-            _ => self.handle_link_placed(&path, self.destination.hard_link(&first, &path)),
         }
     }
 

@@ -346,6 +346,11 @@ impl Plan {
         self.change(|state| state.stopped = true);
     }
 
+    /// Whether nothing is left to be done.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.lock().is_finished()
+    }
+
     /// Whether it was stopped before everything was done.
     pub(crate) fn is_stopped(&self) -> bool {
         self.lock().stopped

@@ -10,6 +10,7 @@ mod changes;
 mod connections;
 mod cuts;
 mod damage;
+mod disks;
 mod existing;
 mod honest;
 mod lies;

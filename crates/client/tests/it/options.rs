@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
 
 use packhorse_client::download::DownloadError;
 use packhorse_storage::destination::Existing;
+use packhorse_storage::disk::{Disk, DiskCall, DiskHook, Operation, Verdict};
 
 use crate::lies::directory;
 use crate::scene::{Clock, Scene, name, within};
@@ -65,6 +67,37 @@ fn hard_links_are_made_and_their_content_fetched_once() {
             .iter()
             .filter(|line| line.starts_with("kept"));
         assert_eq!(kept.count(), 4, "{:?}", outcome.events);
+    });
+}
+
+/// A disk that has no second names for files, or none in some directories.
+struct NoLinksIn(&'static [u8]);
+
+impl DiskHook for NoLinksIn {
+    fn before(&self, call: &DiskCall<'_>) -> std::io::Result<Verdict> {
+        match call.operation {
+            Operation::HardLink { .. } if call.path.ends_with(self.0) => {
+                Err(std::io::Error::from_raw_os_error(1))
+            }
+            _ => Ok(Verdict::Proceed),
+        }
+    }
+}
+
+#[test]
+fn where_there_are_no_hard_links_the_content_is_fetched() {
+    within(Clock::Paused, || async {
+        let tree = linked();
+        for (path, connections) in [("", 1), ("a", 1), ("d/large", 2)] {
+            let mut scene = scene(tree.clone(), Script::default());
+            scene.settings.connections = connections;
+            scene.disk = Disk::with_hook(Arc::new(NoLinksIn(path.as_bytes())));
+            let outcome = scene.run().await;
+            outcome.expect_all(&scene, "", &tree);
+            let is_linked = |first, further| inode(&scene, first) == inode(&scene, further);
+            assert_eq!(is_linked("a", "d/b"), path == "d/large");
+            assert_eq!(is_linked("d/large", "e/large"), path == "a");
+        }
     });
 }
 
