@@ -95,6 +95,8 @@ pub struct Application {
     reads_at: Instant,
     writes_at: Instant,
     is_connected: bool,
+    /// The connection has failed, and nothing is left to read.
+    is_drained: bool,
     has_shut_down: bool,
     breach: Option<Breach>,
 }
@@ -124,6 +126,7 @@ impl Application {
             reads_at: Instant::default(),
             writes_at: Instant::default(),
             is_connected: false,
+            is_drained: false,
             has_shut_down: false,
             breach: None,
         }
@@ -187,7 +190,7 @@ impl Application {
 
     /// Reads once if it is time; whether that gave anything.
     fn read(&mut self, now: Instant) -> bool {
-        if self.reads_at > now || self.progress.read_end {
+        if self.reads_at > now || self.progress.read_end || self.is_drained {
             return false;
         }
         match self.host.read(now, self.plan.read_chunk_bytes) {
@@ -203,6 +206,7 @@ impl Application {
                 {
                     self.host.abort(now);
                     self.progress.failed = Some("aborted");
+                    self.is_drained = true;
                     return false;
                 }
                 true
@@ -215,7 +219,11 @@ impl Application {
                 }
                 true
             }
-            Reading::Blocked | Reading::Failed => false,
+            Reading::Blocked => false,
+            Reading::Failed => {
+                self.is_drained = true;
+                false
+            }
         }
     }
 
@@ -267,11 +275,14 @@ impl Application {
 
     /// When the application itself wants to go on.
     fn wakes(&self) -> Option<Instant> {
-        if self.progress.failed.is_some() || !self.host.is_open() {
+        if !self.host.is_open() {
             return None;
         }
-        let reads = (!self.progress.read_end).then_some(self.reads_at);
-        let has_more = self.progress.written < self.plan.write_bytes;
+        // What came before a failure can still be read, and is.
+        let may_read = !self.progress.read_end && !self.is_drained;
+        let reads = may_read.then_some(self.reads_at);
+        let has_failed = self.progress.failed.is_some();
+        let has_more = !has_failed && self.progress.written < self.plan.write_bytes;
         let writes = has_more.then_some(self.writes_at);
         // A time that has come was used; from there on the stack says when it goes on.
         [reads, writes]
