@@ -1,15 +1,20 @@
 //! `packhorse listen`
 
 use std::io::{self, BufRead, IsTerminal, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use packhorse_protocol::escape::Escaped;
 use packhorse_server::listen::{
     Answer, CommandFailure, MessageEvent, MessageServer, Peer, Peers, SendError, Tally, To,
 };
 use packhorse_transport::kernel::ClearListener;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
 
 use crate::byte_count::{ByteCount, Counted};
 use crate::exit::{CommandError, Exit, OrExit, Outcome, output_ended};
@@ -20,11 +25,22 @@ use crate::signals::Signals;
 /// What has happened and is not printed yet; peers wait then.
 const EVENTS_WAITING_MAX: usize = 64;
 
+/// Told to end, it waits for whoever reads its last lines no longer than this.
+const PRINT_TIME_MAX: Duration = Duration::from_secs(1);
+
 /// A line that is typed is cut behind this many bytes.
 const LINE_BYTES_MAX: u64 = 64 << 10;
 
 /// Hears whoever connects until told to end.
 pub(crate) fn run(settings: ListenSettings) -> Outcome {
+    // Every peer needs one, and the system's first offer is often 1024. Where it gives no more,
+    // further peers wait.
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    let _ = setrlimit(Resource::Nofile, all);
     let runtime = Runtime::new().or_exit(Exit::LocalIo, || "cannot start the runtime")?;
     let outcome = runtime.block_on(listen(settings));
     // What still runs now waits for input that may never come.
@@ -52,42 +68,52 @@ async fn listen(settings: ListenSettings) -> Outcome {
     if is_typed {
         read_typed(server.peers())?;
     }
-    // A thread of its own: whoever reads what we print may be slow.
-    let printer = thread::Builder::new()
-        .name("output".into())
-        .spawn(move || print_events(happened))
-        .or_exit(Exit::LocalIo, || "cannot start a thread")?;
-    let ended = tokio::select! {
-        ended = server.run() => ended.or_exit(Exit::LocalIo, || "cannot listen any more"),
+    let peers = Arc::<AtomicU64>::default();
+    let printed = print_elsewhere(happened, Arc::clone(&peers))?;
+    let (ended, is_told_to) = tokio::select! {
+        ended = server.run() => (ended, false),
+        () = signals.next() => (Ok(()), true),
+    };
+    let printed = tokio::select! {
+        printed = printed => printed.unwrap_or(Ok(())),
+        // Nobody reads it, and nobody waits for that.
+        () = sleep(PRINT_TIME_MAX), if is_told_to => Ok(()),
         () = signals.next() => Ok(()),
     };
-    let printed = printer.join().expect("printing does not panic");
-    let (peers, output) = (printed.peers, printed.result);
     say(Summary {
-        peers,
+        peers: peers.load(Ordering::Relaxed),
         tally: tally.read(),
     });
-    ended?;
-    match output {
+    ended.or_exit(Exit::LocalIo, || "cannot listen any more")?;
+    match printed {
         Ok(()) => Ok(Exit::Done),
         Err(error) => output_ended(error),
     }
 }
 
-/// What the printer did.
-struct Printed {
-    /// How many had connected.
-    peers: u64,
-    result: io::Result<()>,
+/// Prints what happens in a thread of its own: whoever reads it may be slow. Says when it is done.
+fn print_elsewhere(
+    happened: mpsc::Receiver<MessageEvent>,
+    peers: Arc<AtomicU64>,
+) -> Result<oneshot::Receiver<io::Result<()>>, CommandError> {
+    let (tell, told) = oneshot::channel();
+    let print = move || {
+        // Whoever waited for it may be gone.
+        let _ = tell.send(print_events(happened, &peers));
+    };
+    thread::Builder::new()
+        .name("output".into())
+        .spawn(print)
+        .or_exit(Exit::LocalIo, || "cannot start a thread")?;
+    Ok(told)
 }
 
-/// Prints what happens, until nothing more will or nobody reads it.
-fn print_events(mut happened: mpsc::Receiver<MessageEvent>) -> Printed {
-    let mut peers = 0;
+/// Prints what happens, until nothing more will or nobody reads it; counts the peers.
+fn print_events(mut happened: mpsc::Receiver<MessageEvent>, peers: &AtomicU64) -> io::Result<()> {
     while let Some(event) = happened.blocking_recv() {
-        let printed = match event {
+        match event {
             MessageEvent::Connected(peer) => {
-                peers += 1;
+                peers.fetch_add(1, Ordering::Relaxed);
                 print(format_args!("{} connected", Shown(peer)))
             }
             MessageEvent::Said(peer, message) => {
@@ -105,14 +131,9 @@ fn print_events(mut happened: mpsc::Receiver<MessageEvent>) -> Printed {
                 let why = error.map_or_else(String::new, |error| format!(" ({error})"));
                 print(format_args!("{} left: {}{why}", Shown(peer), Counts(tally)))
             }
-        };
-        if let Err(error) = printed {
-            let result = Err(error);
-            return Printed { peers, result };
-        }
+        }?;
     }
-    let result = Ok(());
-    Printed { peers, result }
+    Ok(())
 }
 
 /// Sends what is typed; the end of the input ends nothing else.

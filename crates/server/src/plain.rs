@@ -49,6 +49,8 @@ pub(crate) struct PlainClient<'a, A: Accept> {
     /// It has closed its side.
     has_ended: bool,
     files: u64,
+    /// Names for which nothing was sent: at most one, since the connection ends with it.
+    refused: u64,
     sent_bytes: u64,
 }
 
@@ -77,6 +79,7 @@ impl<'a, A: Accept> PlainClient<'a, A> {
             heard_at: now.checked_sub(silence).unwrap_or(now),
             has_ended: false,
             files: 0,
+            refused: 0,
             sent_bytes: 0,
         }
     }
@@ -88,10 +91,9 @@ impl<'a, A: Accept> PlainClient<'a, A> {
 
     /// Sends what is asked for until nothing more is, or something cannot be had.
     pub(crate) async fn run(&mut self) -> Result<(), ConnectionError> {
-        let mut failed = 0;
         while let PlainRequest::File(name) = self.next_request().await? {
-            if !self.answer(&name).await? {
-                failed = 1;
+            self.answer(&name).await?;
+            if self.refused > 0 {
                 break;
             }
         }
@@ -100,7 +102,7 @@ impl<'a, A: Accept> PlainClient<'a, A> {
             self.shared.handle_complete(Completion {
                 files: self.files,
                 bytes: self.sent_bytes,
-                failed,
+                failed: self.refused,
             });
         }
         Ok(())
@@ -118,6 +120,7 @@ impl<'a, A: Accept> PlainClient<'a, A> {
                 Ok(None) => {}
                 Err(error) => {
                     info!(peer = %self.peer, %error, "refused");
+                    self.refused += 1;
                     return Ok(PlainRequest::End);
                 }
             }
@@ -156,13 +159,14 @@ impl<'a, A: Accept> PlainClient<'a, A> {
         }
     }
 
-    /// Sends the file called `name`. False if there is none that may be sent; then nothing was.
-    async fn answer(&mut self, name: &[u8]) -> Result<bool, ConnectionError> {
+    /// Sends the file called `name`, or nothing if there is none that may be sent.
+    async fn answer(&mut self, name: &[u8]) -> Result<(), ConnectionError> {
         let path = match RelativePath::parse(name) {
             Ok(path) => path,
             Err(error) => {
                 info!(peer = %self.peer, name = %Escaped(name), %error, "refused");
-                return Ok(false);
+                self.refused += 1;
+                return Ok(());
             }
         };
         let start = Instant::now();
@@ -171,7 +175,8 @@ impl<'a, A: Accept> PlainClient<'a, A> {
             Ok(content) => content,
             Err(error) => {
                 info!(peer = %self.peer, %path, %error, "refused");
-                return Ok(false);
+                self.refused += 1;
+                return Ok(());
             }
         };
         let before = self.sent_bytes;
@@ -186,7 +191,7 @@ impl<'a, A: Accept> PlainClient<'a, A> {
         let bytes = self.sent_bytes - before;
         let seconds = start.elapsed().as_secs_f64();
         info!(peer = %self.peer, %path, bytes, seconds, rate = rate(bytes, seconds), "sent");
-        Ok(true)
+        Ok(())
     }
 
     async fn send_large(

@@ -208,6 +208,27 @@ fn a_reader_that_has_seen_enough_ends_it_quietly() {
     server.wait().code(0);
 }
 
+/// Nobody reads what it prints, and the pipe is full.
+#[test]
+fn a_signal_ends_it_also_where_its_output_is_stuck() {
+    let sandbox = Sandbox::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut command = sandbox.command(&["listen", "127.0.0.1:0"]);
+    let server = sandbox.start(command.stdout(writer));
+    drop(command);
+    let place = place_of(&server);
+    let mut peer = TcpStream::connect(&place).unwrap();
+    let mut output = BufReader::new(reader);
+    assert!(line(&mut output).ends_with(" connected\n"));
+    // More than fits into the pipe and all queues; what does not fit waits at the peer.
+    let text = [&[b'x'; 9999][..], b"\n"].concat();
+    peer.set_nonblocking(true).unwrap();
+    while peer.write(&text).is_ok() {}
+    server.signal(Signal::TERM);
+    server.wait().code(0).says("1 peer, ");
+    drop(output);
+}
+
 #[test]
 fn what_cannot_be_is_told_with_its_code() {
     let sandbox = Sandbox::new();

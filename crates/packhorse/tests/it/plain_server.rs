@@ -121,6 +121,28 @@ fn thirty_lines_of_python_get_files_one_at_a_time_and_many() {
     }
 }
 
+#[test]
+fn one_port_answers_everyone() {
+    let sandbox = Sandbox::new();
+    let server = serve(&sandbox, &["--http", "--open"]);
+    let ask = |request: &str| {
+        let mut client = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+        client.set_read_timeout(Some(READ_TIME_MAX)).unwrap();
+        client.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let host = format!("Host: 127.0.0.1:{}\r\nConnection: close", server.port());
+    let http = ask(&format!("GET /README HTTP/1.1\r\n{host}\r\n\r\n"));
+    assert!(http.starts_with("HTTP/1.1 200 OK\r\n"), "{http}");
+    assert!(http.ends_with("\r\n\r\nread me"), "{http}");
+    assert_eq!(ask("README\n\n"), "read me");
+    assert_eq!(ask("GET /README\n\n"), "", "no file is called so");
+    let ended = sandbox.run(&["get", &server.at("README"), "-o", "-"]);
+    assert_eq!(ended.code(0).stdout, b"read me");
+}
+
 /// What reads along must not take what has come for the whole file.
 #[test]
 fn a_killed_server_leaves_a_reset_and_no_end() {

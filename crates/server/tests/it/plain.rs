@@ -336,7 +336,8 @@ fn once_is_one_conversation_in_which_nothing_failed() {
             ..plain()
         };
         let served = setup.serve(tree());
-        for names in ["\n", "nothing\n", "README\nnothing\n"] {
+        let too_long = format!("README\n{}\n", "x".repeat(5000));
+        for names in ["\n", "nothing\n", "README\nnothing\n", &too_long] {
             let mut client = Plain::of(&served);
             client.say(names).await;
             client.rest().await;
