@@ -40,3 +40,5 @@ pub mod read_ahead;
 pub mod stream;
 pub mod throttle;
 pub mod tls;
+#[cfg(target_os = "linux")]
+pub mod tun;

@@ -11,3 +11,5 @@ mod handshake;
 mod kernel;
 mod opened;
 mod parties;
+#[cfg(target_os = "linux")]
+mod tun;

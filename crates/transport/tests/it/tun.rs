@@ -1,0 +1,149 @@
+//! Our TCP against the kernel's, over a TUN device in a network namespace of its own.
+//!
+//! Needs root, for the namespace and the device. Without it the test is skipped, with a
+//! notice; with `CI=true` that is an error.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use packhorse_tcp::{Config, IsnGenerator};
+use packhorse_transport::tun::{self, PacketDevice, TunDevice};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const KERNEL: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+const OURS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+const BYTES: usize = 3_000_000;
+
+/// Against hangs only.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A device that loses each `every`-th packet, in both directions.
+struct Lossy {
+    device: TunDevice,
+    every: u32,
+    count: AtomicU32,
+}
+
+impl Lossy {
+    fn loses(&self) -> bool {
+        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        self.every > 0 && count.is_multiple_of(self.every)
+    }
+}
+
+impl PacketDevice for Lossy {
+    async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let length = self.device.recv(buffer).await?;
+            if !self.loses() {
+                return Ok(length);
+            }
+        }
+    }
+
+    async fn send(&self, packet: &[u8]) -> io::Result<()> {
+        if self.loses() {
+            Ok(())
+        } else {
+            self.device.send(packet).await
+        }
+    }
+}
+
+#[test]
+fn our_tcp_and_the_kernels_exchange_every_byte() {
+    if !rustix::process::geteuid().is_root() || !std::path::Path::new("/dev/net/tun").exists() {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "CI must test TUN, as root"
+        );
+        eprintln!("SKIPPED: TUN needs root and /dev/net/tun");
+        return;
+    }
+    // In a namespace of its own, so that no address and no device of this machine is touched.
+    let output = Command::new("unshare")
+        .args(["--net", "--"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "tun::in_a_namespace", "--ignored", "--nocapture"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}\n{errors}");
+    assert!(text.contains("6 transfers"), "{text}\n{errors}");
+}
+
+#[tokio::test]
+#[ignore = "our_tcp_and_the_kernels_exchange_every_byte runs it in a namespace"]
+async fn in_a_namespace() {
+    let mut transfers = 0;
+    for (round, every) in [0, 50, 11].into_iter().enumerate() {
+        for dials in [true, false] {
+            let name = format!("ph{round}{}", u8::from(dials));
+            tokio::time::timeout(PATIENCE, exchange(&name, every, dials))
+                .await
+                .expect("it hangs");
+            transfers += 1;
+        }
+    }
+    println!("{transfers} transfers");
+}
+
+/// Both send, both check: we dial the kernel, or the kernel dials us.
+async fn exchange(name: &str, every: u32, dials: bool) {
+    let device = Lossy {
+        device: TunDevice::open(name, KERNEL, 24, 1_500).unwrap(),
+        every,
+        count: AtomicU32::new(0),
+    };
+    let config = Config {
+        time_wait: Duration::from_millis(100),
+        ..Config::default()
+    };
+    let isns = IsnGenerator::new([5; 16]);
+    let (mut stream, task, kernel) = if dials {
+        let listener = TcpListener::bind((KERNEL, 0)).await.unwrap();
+        let remote = listener.local_addr().unwrap();
+        let local = SocketAddr::from((OURS, 4_000));
+        let (stream, task) = tun::connect(device, &config, &isns, local, remote);
+        let kernel = tokio::spawn(async move { listener.accept().await.unwrap().0 });
+        (stream, task, kernel)
+    } else {
+        let local = SocketAddr::from((OURS, 80));
+        let kernel = tokio::spawn(async move { TcpStream::connect(local).await.unwrap() });
+        let (stream, task) = tun::accept(device, &config, &isns, local).await.unwrap();
+        (stream, task, kernel)
+    };
+    let kernel = tokio::spawn(async move { transfer(&mut kernel.await.unwrap(), 7, 3).await });
+    transfer(&mut stream, 3, 7).await;
+    kernel.await.unwrap();
+    drop(stream);
+    task.await.unwrap().unwrap();
+}
+
+/// Sends one pattern and expects another, at the same time; closes after the last byte.
+async fn transfer<S>(stream: &mut S, ours: u8, theirs: u8)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let (mut from, mut to) = tokio::io::split(stream);
+    let send = async {
+        to.write_all(&pattern(ours)).await.unwrap();
+        to.shutdown().await.unwrap();
+    };
+    let receive = async {
+        let mut got = Vec::new();
+        from.read_to_end(&mut got).await.unwrap();
+        assert!(got == pattern(theirs), "{} bytes, or wrong ones", got.len());
+    };
+    tokio::join!(send, receive);
+}
+
+fn pattern(seed: u8) -> Vec<u8> {
+    let byte = |at: usize| (at % 251) as u8 ^ (at / 251 % 256) as u8 ^ seed;
+    (0..BYTES).map(byte).collect()
+}
