@@ -78,6 +78,7 @@ fn world() -> World<Application> {
         read_pauses: 0,
         pause: Duration::ZERO,
         closes: Closes::WhenWritten,
+        is_rude: false,
         aborts_at: None,
     };
     let listener = Plan {

@@ -31,6 +31,8 @@ pub struct Plan {
     pub pause: Duration,
     /// When it closes its half.
     pub closes: Closes,
+    /// Closing, it closes both ways, and does not care for what the other side still says.
+    pub is_rude: bool,
     /// It gives the connection up when it has read so many bytes.
     pub aborts_at: Option<u64>,
 }
@@ -162,6 +164,24 @@ impl Application {
     }
 
     fn work(&mut self, now: Instant) {
+        self.take_events();
+        match self.host.excess_bytes() {
+            0 => {}
+            bytes => self.breach = Some(Breach::Overfull(bytes)),
+        }
+        for _ in 0..CALLS_PER_TURN_MAX {
+            let has_read = self.read(now);
+            let has_written = self.write(now);
+            if !has_read && !has_written {
+                self.close(now);
+                self.take_events();
+                return;
+            }
+        }
+        self.breach = Some(Breach::Endless);
+    }
+
+    fn take_events(&mut self) {
         while let Some(event) = self.host.next_event() {
             match event {
                 "connected" => self.is_connected = true,
@@ -173,19 +193,6 @@ impl Application {
                 _ => {}
             }
         }
-        match self.host.excess_bytes() {
-            0 => {}
-            bytes => self.breach = Some(Breach::Overfull(bytes)),
-        }
-        for _ in 0..CALLS_PER_TURN_MAX {
-            let has_read = self.read(now);
-            let has_written = self.write(now);
-            if !has_read && !has_written {
-                self.close(now);
-                return;
-            }
-        }
-        self.breach = Some(Breach::Endless);
     }
 
     /// Reads once if it is time; whether that gave anything.
@@ -264,7 +271,12 @@ impl Application {
         // A CLOSE before that would delete the connection (RFC 9293 §3.10.4).
         if self.is_connected && !self.has_shut_down && has_written && may_close {
             self.has_shut_down = true;
-            self.host.shutdown(now);
+            if self.plan.is_rude {
+                self.is_drained = true;
+                self.host.close(now);
+            } else {
+                self.host.shutdown(now);
+            }
         }
     }
 

@@ -131,6 +131,7 @@ pub fn transfer(
         read_pauses: 0,
         pause: Duration::ZERO,
         closes,
+        is_rude: false,
         aborts_at: None,
     };
     let left = TcpHost::new(ends[0], ends[1], config.clone(), u32::MAX - 1_000_000);

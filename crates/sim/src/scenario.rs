@@ -254,7 +254,8 @@ impl Scenario {
         let here = *world.host(side).progress();
         let there = *world.host(side.other()).progress();
         let plan = &self.plans[side.index()];
-        let is_done = here.read_end && here.written == plan.write_bytes;
+        let wants_no_more = here.read_end || plan.is_rude && here.closed;
+        let is_done = wants_no_more && here.written == plan.write_bytes;
         match here.failed {
             Some(why) if !(self.may_fail() || here.read_end && there.read_end) => {
                 return Err(Wrong::Failed(side, why));
@@ -264,7 +265,8 @@ impl Scenario {
             None if !is_done => return Err(Wrong::Deadlock(side, here)),
             _ => {}
         }
-        let has_all = there.read_end || there.failed.is_some();
+        let is_rude = self.plans[side.other().index()].is_rude;
+        let has_all = there.read_end || there.failed.is_some() || is_rude;
         if here.finished && !has_all {
             return Err(Wrong::NotDelivered(side, there));
         }
@@ -273,7 +275,8 @@ impl Scenario {
 
     /// Whether a connection of this world may be given up before its data is there.
     fn may_fail(&self) -> bool {
-        let aborts = self.plans.iter().any(|plan| plan.aborts_at.is_some());
+        let aborts = |plan: &Plan| plan.aborts_at.is_some() || plan.is_rude;
+        let aborts = self.plans.iter().any(aborts);
         self.kind == Kind::Harsh || aborts
     }
 
@@ -413,6 +416,7 @@ fn draw_plan(kind: Kind, is_long: bool, random: &mut Random) -> Plan {
         read_pauses: pauses,
         pause,
         closes,
+        is_rude: kind == Kind::Ordinary && random.chance(40_000),
         aborts_at: aborts.then(|| random.between(0..=2_000)),
     }
 }

@@ -98,6 +98,14 @@ impl TcpHost {
         }
     }
 
+    /// Closes both ways.
+    pub fn close(&mut self, now: Instant) {
+        self.pass(now);
+        if let Some(connection) = &mut self.connection {
+            connection.close(now);
+        }
+    }
+
     /// Gives the connection up.
     pub fn abort(&mut self, now: Instant) {
         self.pass(now);
