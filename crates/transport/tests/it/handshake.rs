@@ -6,7 +6,7 @@ use packhorse_protocol::key::Pin;
 use packhorse_transport::accept::{OpenError, Opened};
 use packhorse_transport::dial::DialError;
 use packhorse_transport::identity::Identity;
-use packhorse_transport::tls::{ClientTls, ServerTls};
+use packhorse_transport::tls::{AnyServerTls, ClientTls, ServerTls, WebCertificate};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::{default_provider, sign};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -14,7 +14,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-use crate::parties::{DialOutcome, PATIENCE, PIPE_BYTES, dial, meet, open, shown_to};
+use crate::parties::{DialOutcome, PATIENCE, PIPE_BYTES, dial, meet, open, place, shown_to};
 
 #[tokio::test(start_paused = true)]
 async fn both_ends_agree_on_the_binding_and_no_two_connections_share_one() {
@@ -262,4 +262,56 @@ async fn half_a_hello_waits_no_longer_than_its_deadline() {
     let start = tokio::time::Instant::now();
     assert!(open(&server, far).await.is_err());
     assert_eq!(start.elapsed().as_secs(), PATIENCE.as_secs());
+}
+
+/// What `tls` makes of `server`: the pin that it saw, after a few bytes went there and back.
+async fn meet_any(tls: &AnyServerTls, server: &ServerTls) -> Result<Pin, DialError> {
+    let (near, far) = duplex(PIPE_BYTES);
+    let client = async {
+        let (mut stream, pin) = tls.handshake(near, &place()).await?;
+        stream.write_all(b"ping").await.unwrap();
+        let mut answer = [0; 4];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"pong");
+        Ok(pin)
+    };
+    let server = async {
+        if let Ok(Opened::Http { mut stream, .. }) = open(server, far).await {
+            stream.read_exact(&mut [0; 4]).await.unwrap();
+            stream.write_all(b"pong").await.unwrap();
+            stream.flush().await.unwrap();
+        }
+    };
+    tokio::join!(client, server).0
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_server_is_known_by_its_key() {
+    let identity = Identity::generate().unwrap();
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    let names = vec!["elsewhere.test".to_owned()];
+    let made = rcgen::CertificateParams::new(names)
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
+    let web = WebCertificate::from_pem(made.pem().as_bytes(), key.serialize_pem().as_bytes());
+    let own = ServerTls::new(&identity, None);
+    let other = ServerTls::new(&identity, Some(web.unwrap()));
+    // Whatever its name and its kind of key.
+    let pin = meet_any(&AnyServerTls::new(None), &other).await.unwrap();
+    assert_ne!(pin, identity.pin());
+    assert_eq!(
+        meet_any(&AnyServerTls::new(Some(pin)), &other)
+            .await
+            .unwrap(),
+        pin
+    );
+    assert_eq!(
+        meet_any(&AnyServerTls::new(None), &own).await.unwrap(),
+        identity.pin()
+    );
+    let wrong = meet_any(&AnyServerTls::new(Some(pin)), &own)
+        .await
+        .unwrap_err();
+    assert!(wrong.is_refusal_of_trust(), "{wrong}");
 }
