@@ -25,6 +25,8 @@ pub(super) struct ArchivePieces {
     /// The next block to look at; behind the last, what ends the archive.
     next_block: usize,
     parts: VecDeque<Part>,
+    /// The walk, and the block that it finds next.
+    walk: Option<(usize, Entries)>,
     /// Bytes to leave out of what comes next.
     skip: u64,
     /// Bytes that are still wanted.
@@ -70,6 +72,7 @@ impl ArchivePieces {
             survey,
             next_block,
             parts: VecDeque::new(),
+            walk: None,
             skip: part.start - from,
             rest: part.end - part.start,
             checksums: Vec::new(),
@@ -77,16 +80,23 @@ impl ArchivePieces {
         }
     }
 
-    /// Looks at a block again.
-    fn load(&self, index: usize) -> Result<Vec<Entry>, BodyError> {
+    /// Looks at a block again. The walk goes on from the block before, if that was the last one: to
+    /// find its place anew it would read the names of whole directories.
+    fn load(&mut self, index: usize) -> Result<Vec<Entry>, BodyError> {
         let block = &self.survey.blocks[index];
-        let (source, cursor) = (Arc::clone(&self.source), block.cursor.clone());
-        let mut entries = Entries::open(source, &self.root, self.format, cursor)?;
-        let (entries, hash) = entries.next_block();
-        match hash == block.hash {
-            true => Ok(entries),
-            false => Err(BodyError::Changed),
+        let mut entries = match self.walk.take() {
+            Some((next, entries)) if next == index => entries,
+            _ => {
+                let (source, cursor) = (Arc::clone(&self.source), block.cursor.clone());
+                Entries::open(source, &self.root, self.format, cursor)?
+            }
+        };
+        let (found, hash) = entries.next_block();
+        if hash != block.hash {
+            return Err(BodyError::Changed);
         }
+        self.walk = Some((index + 1, entries));
+        Ok(found)
     }
 
     /// Adds the parts of the next block, or of the end.
@@ -226,11 +236,12 @@ impl ArchivePieces {
     }
 
     /// A block of a zip's directory.
-    fn directory(&self, index: usize) -> Result<Vec<u8>, BodyError> {
+    fn directory(&mut self, index: usize) -> Result<Vec<u8>, BodyError> {
+        let entries = self.load(index)?;
         let block = &self.survey.blocks[index];
         let mut offset = block.offset;
         let mut bytes = Vec::new();
-        for (number, entry) in (block.first_entry..).zip(self.load(index)?) {
+        for (number, entry) in (block.first_entry..).zip(entries) {
             let header = zip::Header::new(&entry, entry.archived_name(&self.root), offset);
             let checksum = usize::try_from(number)
                 .ok()
