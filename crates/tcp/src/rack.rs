@@ -256,7 +256,7 @@ mod tests {
     fn a_retransmission_that_comes_late_shows_nothing() {
         let (mut rack, mut board) = (Rack::new(), flight(4));
         arrive(&mut rack, &mut board, 3, at(103));
-        board.retransmit(FIRST + 1, at(110), SentMark::default());
+        board.retransmit(FIRST + 1, FIRST + 1, at(110), SentMark::default());
         arrive(&mut rack, &mut board, 1, at(120));
         assert!(!rack.reordering_seen());
         // 10 ms are less than any round trip: it was the original that arrived, and the

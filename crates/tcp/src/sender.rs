@@ -271,8 +271,9 @@ impl Sender {
     pub(crate) fn poll_timeout(&self) -> Option<Deadline> {
         let deadline = |at: Option<Instant>, reason| at.map(|at| Deadline::new(at, reason));
         Deadline::first([
-            deadline(self.timer.expires_at(&self.rtt), Reason::Retransmit),
+            // RFC 8985 §7.2: of both at once the probe, which may save us the time-out.
             deadline(self.tail.due(), Reason::LossProbe),
+            deadline(self.timer.expires_at(&self.rtt), Reason::Retransmit),
             deadline(self.reordering_due, Reason::Reordering),
             deadline(self.probe.due(), Reason::WindowProbe),
             deadline(self.small_due, Reason::SmallWindow),

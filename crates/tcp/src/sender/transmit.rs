@@ -206,11 +206,10 @@ impl Sender {
         if let Some(whole) = whole
             && !probes
         {
-            if end < whole {
-                self.board.split(whole, end);
-            }
+            // One that the peer's window cuts short keeps one record: a peer that moves
+            // its window byte by byte would otherwise have us keep one of each byte.
             let mark = self.rate.on_sent(now, self.in_flight() == 0);
-            self.board.retransmit(end, now, mark);
+            self.board.retransmit(whole, end, now, mark);
             if let Some(episode) = &mut self.episode {
                 episode.on_retransmit(start, stamp);
             }

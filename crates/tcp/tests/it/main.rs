@@ -7,4 +7,5 @@ mod behaviours;
 mod hostile;
 mod lab;
 mod pair;
+mod sending;
 mod transfer;
