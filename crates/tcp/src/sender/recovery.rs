@@ -34,7 +34,7 @@ impl Sender {
 
     /// Looks for losses in what an acknowledgement reports, and answers them.
     pub(super) fn react(&mut self, now: Instant, ack: u64, report: &Report, stats: &mut Stats) {
-        self.tell_rack(now, report);
+        self.tell_rack(now, ack, report);
         self.judge_episode(ack, report, stats);
         self.leave_recovery(ack);
         let probe = self
@@ -124,12 +124,16 @@ impl Sender {
         }
     }
 
-    fn tell_rack(&mut self, now: Instant, report: &Report) {
+    fn tell_rack(&mut self, now: Instant, ack: u64, report: &Report) {
         let offset = self.settings.timestamp_offset;
         let echo = report.echo;
+        // DEVIATION: RFC 8985 §6.2 step 2 looks at the echo of whatever is acknowledged. While
+        // there is a hole, though, the peer echoes what came before it (RFC 7323 §4.3), and so of
+        // what it has behind the hole an old echo says nothing.
         let is_original = |sent: &crate::scoreboard::Sent| {
-            matches!((offset, echo), (Some(offset), Some(echo))
-                if is_before(echo, ticks(sent.sent_at, offset)))
+            sent.end <= ack
+                && matches!((offset, echo), (Some(offset), Some(echo))
+                    if is_before(echo, ticks(sent.sent_at, offset)))
         };
         let least = self.rtt.least();
         self.rack
