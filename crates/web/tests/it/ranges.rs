@@ -41,7 +41,7 @@ fn parts(kind: &str, body: &[u8]) -> Vec<(String, Vec<u8>)> {
 async fn one_range_several_and_none() {
     let served = Served::new();
     let content = content(300_000);
-    served.file("a.bin", &content);
+    served.fresh_file("a.bin", &content);
     served.file("empty", "");
     let whole = served.get("/a.bin", &[]).await;
     assert_eq!(

@@ -124,12 +124,19 @@ impl Served {
 
     /// Writes a file that has not changed for long.
     pub(crate) fn file(&self, name: impl AsRef<[u8]>, content: impl AsRef<[u8]>) {
-        self.fresh_file(name.as_ref(), content);
+        self.write(name.as_ref(), content);
         self.age(name);
     }
 
-    /// Writes a file that has changed just now.
+    /// Writes a file that stays as if it had changed just now: its time is yet to come.
     pub(crate) fn fresh_file(&self, name: impl AsRef<[u8]>, content: impl AsRef<[u8]>) {
+        self.write(name.as_ref(), content);
+        let file = fs::File::open(self.path(name)).unwrap();
+        let tomorrow = SystemTime::now() + Duration::from_secs(86_400);
+        file.set_modified(tomorrow).unwrap();
+    }
+
+    fn write(&self, name: &[u8], content: impl AsRef<[u8]>) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
