@@ -7,6 +7,9 @@ use crate::timestamps::is_before;
 pub(crate) struct Episode {
     /// Our timestamp in the first retransmission, and where that segment began.
     first: Option<FirstRetransmission>,
+    /// Behind the last byte sent again, and the first one.
+    again_to: u64,
+    again_from: u64,
     /// Segments sent again.
     sent_again: u32,
     /// Of those, how many the peer has called duplicates.
@@ -62,8 +65,14 @@ impl Episode {
         }
     }
 
-    /// A segment that begins at `start` was sent again with `timestamp`.
-    pub(crate) fn on_retransmit(&mut self, start: u64, timestamp: Option<u32>) {
+    /// The bytes from `start` to `end` were sent again with `timestamp`.
+    pub(crate) fn on_retransmit(&mut self, start: u64, end: u64, timestamp: Option<u32>) {
+        self.again_from = if self.sent_again == 0 {
+            start
+        } else {
+            self.again_from.min(start)
+        };
+        self.again_to = self.again_to.max(end);
         self.first
             .get_or_insert(FirstRetransmission { start, timestamp });
         self.sent_again = self.sent_again.saturating_add(1);
@@ -73,9 +82,13 @@ impl Episode {
         }
     }
 
-    /// The peer called a segment that we had sent again a duplicate.
-    pub(crate) fn on_dsack(&mut self) {
-        self.duplicates = self.duplicates.saturating_add(1);
+    /// The peer called the bytes from `start` to `end` a duplicate.
+    ///
+    /// It counts only among what was sent again: the network duplicates too.
+    pub(crate) fn on_dsack(&mut self, start: u64, end: u64) {
+        if self.again_from <= start && end <= self.again_to {
+            self.duplicates = self.duplicates.saturating_add(1);
+        }
     }
 
     /// The loss was real, as far as F-RTO can tell: a duplicate acknowledgement came,
@@ -134,7 +147,7 @@ mod tests {
             None,
             "nothing was sent again"
         );
-        episode.on_retransmit(100, Some(500));
+        episode.on_retransmit(100, 101, Some(500));
         for (ack, echo, evidence) in [
             (101, Some(499), Some(Evidence::Timestamp)),
             (101, Some(500), None),
@@ -149,7 +162,7 @@ mod tests {
     #[test]
     fn an_acknowledgement_of_what_was_not_sent_again_is_evidence() {
         let mut episode = Episode::timeout(0);
-        episode.on_retransmit(100, None);
+        episode.on_retransmit(100, 101, None);
         assert_eq!(
             episode.judge(102, None, true),
             None,
@@ -164,9 +177,9 @@ mod tests {
         assert_eq!(episode.judge(104, None, true), None);
         // Old data went out in place of new: what is acknowledged then proves nothing.
         let mut episode = Episode::timeout(0);
-        episode.on_retransmit(100, None);
+        episode.on_retransmit(100, 101, None);
         episode.on_advance();
-        episode.on_retransmit(102, None);
+        episode.on_retransmit(102, 103, None);
         assert_eq!(episode.judge(104, None, true), None);
     }
 
@@ -174,11 +187,12 @@ mod tests {
     #[test]
     fn a_duplicate_report_for_each_retransmission_is_evidence() {
         let mut episode = Episode::fast(0);
-        episode.on_retransmit(100, None);
-        episode.on_retransmit(101, None);
-        episode.on_dsack();
+        episode.on_retransmit(100, 101, None);
+        episode.on_retransmit(101, 102, None);
+        episode.on_dsack(50, 51);
+        episode.on_dsack(100, 101);
         assert_eq!(episode.judge(102, None, false), None);
-        episode.on_dsack();
+        episode.on_dsack(101, 102);
         assert_eq!(
             episode.judge(102, None, false),
             Some(Evidence::AllDuplicates)

@@ -46,8 +46,8 @@ pub(super) struct Report {
     pub(super) acked: u64,
     /// Bytes that are known to have arrived now and were not before.
     pub(super) delivered: u64,
-    /// Whether it called something a duplicate (RFC 2883).
-    pub(super) dsack: bool,
+    /// What it called a duplicate, from its first position to behind its last (RFC 2883).
+    pub(super) dsack: Option<(u64, u64)>,
     /// Whether it repeats the one before it (RFC 5681 §2), or adds SACK blocks.
     pub(super) duplicate: bool,
     pub(super) echo: Option<u32>,
@@ -123,7 +123,7 @@ impl Sender {
         };
         self.delivered.clear();
         self.board.acknowledge(ack.ack, &mut self.delivered);
-        let mut dsack = false;
+        let mut dsack = None;
         let mut sacked = 0;
         if self.settings.sack {
             let told = self.delivered.len();
@@ -132,7 +132,7 @@ impl Sender {
         }
         stats.bytes_acked += acked;
         stats.bytes_sacked += sacked;
-        stats.dsacks_received += u64::from(dsack);
+        stats.dsacks_received += u64::from(dsack.is_some());
         let bare = acked == 0 && !ack.has_data && !window_changed && before.outstanding > 0;
         let duplicate = if self.settings.sack {
             sacked > 0 && acked == 0
@@ -154,8 +154,8 @@ impl Sender {
         }
     }
 
-    /// Marks what the SACK blocks report; true if the first of them is a D-SACK.
-    fn take_sack(&mut self, ack: &Ack) -> bool {
+    /// Marks what the SACK blocks report; gives the first of them if it is a D-SACK.
+    fn take_sack(&mut self, ack: &Ack) -> Option<(u64, u64)> {
         let place = |number| self.space.position(number, self.board.next());
         let blocks = ack.sack.as_slice().iter();
         let mut ranges = blocks.map(|block| place(block.left)..place(block.right));
@@ -163,8 +163,9 @@ impl Sender {
         for (slot, range) in placed.iter_mut().zip(&mut ranges) {
             *slot = range;
         }
-        let dsack = self.is_dsack(ack.ack, &placed[0], &placed[1]);
-        for range in placed.into_iter().skip(usize::from(dsack)) {
+        let is_dsack = self.is_dsack(ack.ack, &placed[0], &placed[1]);
+        let dsack = is_dsack.then_some((placed[0].start, placed[0].end));
+        for range in placed.into_iter().skip(usize::from(is_dsack)) {
             // RFC 2018 leaves open what a block outside of the window means; it is ignored.
             if range.start < range.end
                 && range.start >= self.board.unacked()

@@ -37,9 +37,11 @@ impl Sender {
         self.tell_rack(now, ack, report);
         self.judge_episode(ack, report, stats);
         self.leave_recovery(ack);
-        let probe = self
-            .tail
-            .on_ack(ack, report.dsack, report.duplicate && report.delivered == 0);
+        let probe = self.tail.on_ack(
+            ack,
+            report.dsack.is_some(),
+            report.duplicate && report.delivered == 0,
+        );
         if self.settings.sack {
             self.detect_losses(now);
         } else {
@@ -138,7 +140,7 @@ impl Sender {
         let least = self.rtt.least();
         self.rack
             .on_delivered(&mut self.delivered, now, least, is_original);
-        if report.dsack {
+        if report.dsack.is_some() {
             self.rack.on_dsack(self.board.unacked(), self.board.next());
         }
     }
@@ -148,8 +150,8 @@ impl Sender {
         let Some(episode) = &mut self.episode else {
             return;
         };
-        if report.dsack {
-            episode.on_dsack();
+        if let Some((start, end)) = report.dsack {
+            episode.on_dsack(start, end);
         }
         let began_after = episode.began_after();
         let original = self

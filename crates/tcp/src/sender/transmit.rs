@@ -211,7 +211,7 @@ impl Sender {
             let mark = self.rate.on_sent(now, self.in_flight() == 0);
             self.board.retransmit(whole, end, now, mark);
             if let Some(episode) = &mut self.episode {
-                episode.on_retransmit(start, stamp);
+                episode.on_retransmit(start, whole, stamp);
             }
         }
         stats.retransmits += 1;
