@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+mod bench;
 mod kill_loop;
 mod mutate;
 mod python;
@@ -22,6 +23,8 @@ usage: cargo xtask COMMAND
                 ARGs go to `cargo nextest run`, or to `cargo test` where nextest is missing
   kill-loop [--points N] [--seed N]
                 kill clients and servers at N random moments and damage what they leave
+  bench [CASE...]
+                Packhorse and its peers in turn; `bench --help` says more
   mutate [WORD...]
                 break the rules of the TCP crate one by one, those whose name or script holds
                 a WORD or all, and see that each is noticed by its script; takes a while
@@ -42,6 +45,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
         Some("test") => suite::run(&workspace_root()?, &arguments.collect::<Vec<_>>()),
         Some("kill-loop") => kill_loop::run(&workspace_root()?, &arguments.collect::<Vec<_>>()),
         Some("mutate") => mutate::run(&workspace_root()?, &arguments.collect::<Vec<_>>()),
+        Some("bench") => bench::run(&workspace_root()?, &arguments.collect::<Vec<_>>()),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)

@@ -1,0 +1,187 @@
+//! `cargo xtask bench`: Packhorse and its peers in turn, in one run.
+//!
+//! What counts is the ratio: machines differ, and one machine differs from hour to hour. Peers take
+//! turns within each repetition, every run has a fresh server and an empty destination in memory,
+//! and the page cache is warm.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, bail, ensure};
+
+mod case;
+mod data_set;
+mod measure;
+mod peer;
+mod resume;
+mod table;
+
+use self::case::Case;
+use self::measure::{Measured, Scene};
+use self::peer::{PEERS, Peer};
+use self::table::Row;
+
+pub(crate) const USAGE: &str = "\
+usage: cargo xtask bench [CASE...] [--peers NAME,...] [--repetitions N] [--large-mib N]
+                         [--small-files N] [--destination DIR]
+
+  CASE            large, small, small-again, tree, tree-again, tiny, resume (default: all)
+  --peers         only these, and packhorse
+  --repetitions   default 3; of tiny 8 times as many
+  --large-mib     size of the large file, default 4096
+  --small-files   number of small files, default 100000
+  --destination   default: a new directory in /dev/shm
+";
+
+/// What to run.
+struct Plan {
+    cases: Vec<Case>,
+    peers: Option<Vec<String>>,
+    repetitions: usize,
+    sizes: data_set::Sizes,
+    destination: Option<PathBuf>,
+}
+
+/// Runs what `arguments` ask for, and prints a table for each case.
+pub(crate) fn run(root: &Path, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    let Some(plan) = parse(arguments)? else {
+        print!("{USAGE}");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let built = Command::new("cargo")
+        .current_dir(root)
+        .args(["build", "--release", "--locked", "--package", "packhorse"])
+        .status()
+        .context("cannot run cargo")?;
+    ensure!(built.success(), "packhorse does not build");
+    let work = root.join("target/bench");
+    let memory = plan
+        .destination
+        .clone()
+        .unwrap_or_else(|| format!("/dev/shm/packhorse-bench-{}", std::process::id()).into());
+    fs::create_dir_all(&memory).with_context(|| format!("cannot make {}", memory.display()))?;
+    let scene = Scene::new(root, &work, memory.join("fetched"))?;
+    let done = run_cases(&plan, &scene);
+    let removed = fs::remove_dir_all(&memory);
+    done?;
+    removed.with_context(|| format!("cannot remove {}", memory.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_cases(plan: &Plan, scene: &Scene) -> anyhow::Result<()> {
+    for case in &plan.cases {
+        case.data_set().make(&scene.data(), &plan.sizes)?;
+        let peers = able(plan, scene, *case);
+        let mut rows: Vec<_> = peers.iter().map(|peer| Row::new(peer)).collect();
+        for repetition in 0..plan.repetitions * case.repetition_factor() {
+            for row in &mut rows {
+                let measured = run_one(scene, *case, row.peer, repetition == 0);
+                eprintln!(
+                    "{case} {repetition} {}: {}",
+                    row.peer.name,
+                    match &measured {
+                        Ok(measured) => format!("{:.3} s", measured.wall),
+                        Err(error) => format!("{error:#}"),
+                    }
+                );
+                row.add(measured);
+            }
+        }
+        table::print(*case, &rows, scene);
+    }
+    Ok(())
+}
+
+/// The peers of `case` that are wanted and installed; names those that are not.
+fn able(plan: &Plan, scene: &Scene, case: Case) -> Vec<&'static Peer> {
+    let peers = PEERS.iter().filter(|peer| peer.cases.contains(&case));
+    let wanted = peers.filter(|peer| {
+        let names = plan.peers.as_ref();
+        peer.is_ours() || names.is_none_or(|names| names.iter().any(|name| name == peer.name))
+    });
+    let able = wanted.filter(|peer| {
+        let missing = peer.programs.iter().find(|program| !scene.has(program));
+        if let Some(program) = missing {
+            println!(
+                "left out of {case}: {}, as there is no {program}",
+                peer.name
+            );
+        }
+        missing.is_none()
+    });
+    able.collect()
+}
+
+fn run_one(scene: &Scene, case: Case, peer: &Peer, check: bool) -> anyhow::Result<Measured> {
+    let setting = scene.setting(case)?;
+    let measured = match case {
+        Case::Resume => resume::run(scene, &setting, peer)?,
+        Case::SmallAgain | Case::TreeAgain => {
+            scene.run(&setting, peer)?;
+            scene.run(&setting, peer)?
+        }
+        Case::Large | Case::Small | Case::Tree | Case::Tiny => scene.run(&setting, peer)?,
+    };
+    if check {
+        scene.check(&setting)?;
+    }
+    Ok(measured)
+}
+
+fn parse(arguments: &[OsString]) -> anyhow::Result<Option<Plan>> {
+    let mut plan = Plan {
+        cases: Vec::new(),
+        peers: None,
+        repetitions: 3,
+        sizes: data_set::Sizes::default(),
+        destination: None,
+    };
+    let mut arguments = arguments.iter().map(|argument| argument.to_string_lossy());
+    while let Some(argument) = arguments.next() {
+        let mut value = || {
+            let value = arguments.next();
+            value.with_context(|| format!("{argument} needs a value\n{USAGE}"))
+        };
+        match &*argument {
+            "--help" | "-h" => return Ok(None),
+            "--peers" => plan.peers = Some(value()?.split(',').map(str::to_owned).collect()),
+            "--repetitions" => plan.repetitions = value()?.parse()?,
+            "--large-mib" => plan.sizes.large_mib = value()?.parse()?,
+            "--small-files" => plan.sizes.small_files = value()?.parse()?,
+            "--destination" => plan.destination = Some(value()?.into_owned().into()),
+            name => match Case::ALL.into_iter().find(|case| case.to_string() == name) {
+                Some(case) => plan.cases.push(case),
+                None => bail!("there is no case {name}\n{USAGE}"),
+            },
+        }
+    }
+    if plan.cases.is_empty() {
+        plan.cases = Case::ALL.to_vec();
+    }
+    Ok(Some(plan))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_read() {
+        let parse = |text: &str| {
+            let words: Vec<_> = text.split_whitespace().map(OsString::from).collect();
+            super::parse(&words)
+        };
+        let plan = parse("tiny large --peers scp,rsyncd --repetitions 5 --large-mib 16");
+        let plan = plan.unwrap().unwrap();
+        assert_eq!(plan.cases, [Case::Tiny, Case::Large]);
+        assert_eq!(plan.peers.unwrap(), ["scp", "rsyncd"]);
+        assert_eq!((plan.repetitions, plan.sizes.large_mib), (5, 16));
+        assert_eq!(parse("").unwrap().unwrap().cases.len(), Case::ALL.len());
+        assert!(parse("--help").unwrap().is_none());
+        for wrong in ["huge", "--peers", "--repetitions x"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

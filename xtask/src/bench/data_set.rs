@@ -1,0 +1,189 @@
+//! What is fetched: the same bytes on every machine.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use anyhow::Context;
+
+const MIB: usize = 1 << 20;
+
+/// Entries of the tree, directories and links among them.
+const TREE_ENTRIES: usize = 50_000;
+
+/// A set of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DataSet {
+    Large,
+    Small,
+    Tree,
+    Tiny,
+}
+
+/// How much of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    pub(super) large_mib: usize,
+    pub(super) small_files: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            large_mib: 4096,
+            small_files: 100_000,
+        }
+    }
+}
+
+impl DataSet {
+    /// The folder's name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Large => "large",
+            Self::Small => "small",
+            Self::Tree => "tree",
+            Self::Tiny => "tiny",
+        }
+    }
+
+    /// The only file, if it is one.
+    pub(super) fn file(self) -> Option<&'static str> {
+        match self {
+            Self::Large => Some("large.bin"),
+            Self::Tiny => Some("1k.bin"),
+            Self::Small | Self::Tree => None,
+        }
+    }
+
+    /// Makes it below `data`, unless it is there in this size.
+    pub(super) fn make(self, data: &Path, sizes: &Sizes) -> anyhow::Result<()> {
+        let folder = data.join(self.name());
+        let size = match self {
+            Self::Large => sizes.large_mib,
+            Self::Small => sizes.small_files,
+            Self::Tree => TREE_ENTRIES,
+            Self::Tiny => 1024,
+        };
+        let mark = data.join(format!("{}-{size}", self.name()));
+        if mark.exists() {
+            return Ok(());
+        }
+        eprintln!("making the data set {}", self.name());
+        let _ = fs::remove_dir_all(&folder);
+        let make = || -> std::io::Result<()> {
+            fs::create_dir_all(&folder)?;
+            let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
+            match self {
+                Self::Large => noise.write(&folder.join("large.bin"), size * MIB)?,
+                Self::Tiny => noise.write(&folder.join("1k.bin"), size)?,
+                Self::Small => make_small(&folder, &mut noise, size)?,
+                Self::Tree => make_tree(&folder, &mut noise)?,
+            }
+            fs::write(&mark, "")
+        };
+        make().with_context(|| format!("cannot make {}", folder.display()))
+    }
+}
+
+fn make_small(folder: &Path, noise: &mut Noise, files: usize) -> std::io::Result<()> {
+    for number in 0..files {
+        let directory = folder.join(format!("d{:04}", number / 100));
+        if number % 100 == 0 {
+            fs::create_dir(&directory)?;
+        }
+        noise.write(&directory.join(format!("f{number:06}.bin")), 4096)?;
+    }
+    Ok(())
+}
+
+/// Directories up to six deep with some twelve entries each; four in five files below 8 KiB, some
+/// up to 256 KiB; one in fifty a link to its neighbour, one in twenty a program.
+fn make_tree(folder: &Path, noise: &mut Noise) -> std::io::Result<()> {
+    let mut directories = vec![(folder.to_owned(), 0)];
+    let mut neighbour = None;
+    for number in 0..TREE_ENTRIES {
+        let (parent, depth) = directories[noise.below(directories.len())].clone();
+        let path = parent.join(format!("{}_{number}", noise.word()));
+        let kind = noise.below(100);
+        match (kind, &neighbour) {
+            (0..8, _) if depth < 6 => {
+                fs::create_dir(&path)?;
+                directories.push((path, depth + 1));
+                continue;
+            }
+            (8..10, Some((directory, name))) if *directory == parent => symlink(name, &path)?,
+            _ => {
+                let length = match noise.below(10) {
+                    0 => noise.below(256 << 10),
+                    1 => noise.below(32 << 10),
+                    _ => noise.below(8 << 10),
+                };
+                noise.write(&path, length)?;
+                if kind >= 95 {
+                    fs::set_permissions(&path, PermissionsExt::from_mode(0o755))?;
+                }
+            }
+        }
+        neighbour = path.file_name().map(|name| (parent, name.to_owned()));
+    }
+    Ok(())
+}
+
+/// Numbers that look like chance and are always the same: xorshift64*.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() >> 16) as usize % end.max(1)
+    }
+
+    fn word(&mut self) -> String {
+        let length = 3 + self.below(10);
+        (0..length)
+            .map(|_| char::from(b'a' + self.below(26) as u8))
+            .collect()
+    }
+
+    fn write(&mut self, path: &Path, length: usize) -> std::io::Result<()> {
+        let mut file = BufWriter::with_capacity(MIB, File::create(path)?);
+        for _ in 0..length / 8 {
+            file.write_all(&self.next().to_le_bytes())?;
+        }
+        let rest = self.next().to_le_bytes();
+        file.write_all(&rest[..length % 8])?;
+        file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_are_made_once_and_alike() {
+        let sizes = Sizes {
+            large_mib: 1,
+            small_files: 150,
+        };
+        let read = |set: DataSet, name: &str| {
+            let data = tempfile::tempdir().unwrap();
+            set.make(data.path(), &sizes).unwrap();
+            set.make(data.path(), &sizes).unwrap();
+            fs::read(data.path().join(set.name()).join(name)).unwrap()
+        };
+        let large = read(DataSet::Large, "large.bin");
+        assert_eq!(large.len(), MIB);
+        assert_eq!(large, read(DataSet::Large, "large.bin"));
+        assert_eq!(read(DataSet::Tiny, "1k.bin"), large[..1024]);
+        assert_eq!(read(DataSet::Small, "d0001/f000149.bin").len(), 4096);
+    }
+}
