@@ -155,25 +155,6 @@ impl Root {
         Ok(Directory::new(opened, self.place.join(path.as_bytes())))
     }
 
-    /// Whether the text `target` of a link in `directory` leads to a directory beneath this root, as
-    /// things are now.
-    ///
-    /// # Errors
-    /// As [`open_directory`](Self::open_directory).
-    pub(crate) fn follow_target(&self, directory: &RelativePath, target: &[u8]) -> io::Result<()> {
-        if target.starts_with(b"/") {
-            return Err(Errno::XDEV.into());
-        }
-        // The directory is no link, so the text means the same behind its path as in the link.
-        let path = match directory.as_bytes() {
-            b"" => target.to_vec(),
-            directory => [directory, b"/", target].concat(),
-        };
-        let flags = PATH_FLAGS | OFlags::DIRECTORY;
-        self.resolve_bytes(&path, Links::Follow, Opening::Resolve, flags)
-            .map(drop)
-    }
-
     fn resolve(
         &self,
         path: &RelativePath,

@@ -11,7 +11,7 @@ pub(super) enum Reach {
     Inside,
     /// A `..` stands behind a name. If that name is a link, `..` is the parent of what it leads to,
     /// so only the file system can tell. The first `checked` bytes of the target end behind its
-    /// last `..`: where those lead decides, since what follows only descends.
+    /// last `..`: those decide, since what follows only descends.
     Undecided {
         /// A length in bytes.
         checked: usize,

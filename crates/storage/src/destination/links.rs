@@ -7,24 +7,22 @@ use packhorse_protocol::path::{Name, RelativePath};
 use rustix::io::Errno;
 
 use crate::directory::Directory;
+use crate::root::Links;
 use crate::status::Kind;
 
 use super::directories::allow_owner;
 use super::link_target::{Reach, reach};
-use super::placement::{Placed, take_away};
+use super::placement::Placed;
 use super::{Destination, EntryError, Site, Spot};
 
 /// Memory for links that are put off: their paths and targets together.
 const PUT_OFF_BYTES_MAX: usize = 16 << 20;
 
-/// Rounds in which links that lead through one another are created, and again verified.
-const ROUNDS_MAX: usize = 8;
-
 impl Destination {
     /// Makes the symbolic link `path`, which points to `target`.
     ///
-    /// A target that could lead out of the destination in a way that its text does not tell is
-    /// [`Placed::PutOff`] to [`finish`](Self::finish), when what it leads through is there.
+    /// A target with a `..` behind a name is [`Placed::PutOff`] to [`finish`](Self::finish), when
+    /// what it leads through is there: it is made if those are directories, and no links.
     ///
     /// # Errors
     /// `LinkLeaves` unless such links were allowed; `Exists`, `Collides`; `UnusableTarget`;
@@ -217,7 +215,7 @@ impl Site {
     }
 }
 
-/// Links of which only the file system can tell where they lead, kept until all else is there.
+/// Links that climb behind a name, kept until it is known whether that is a directory.
 #[derive(Debug, Default)]
 pub(super) struct PutOffLinks {
     links: Vec<PutOffLink>,
@@ -229,7 +227,6 @@ struct PutOffLink {
     link: Link,
     /// The part of the target that decides, in bytes.
     checked: usize,
-    outcome: Option<Result<Placed, EntryError>>,
 }
 
 impl PutOffLinks {
@@ -239,97 +236,45 @@ impl PutOffLinks {
             return Err(EntryError::TooManyLinks { path: link.path() });
         }
         self.bytes += bytes;
-        self.links.push(PutOffLink {
-            link,
-            checked,
-            outcome: None,
-        });
+        self.links.push(PutOffLink { link, checked });
         Ok(Placed::PutOff)
     }
 
     /// Makes the links that stay inside, and tells what became of each.
-    ///
-    /// None is made before it is seen to stay inside. Since one may then change where another
-    /// leads, all are looked at again, until no more have to go.
-    pub(super) fn settle(mut self, site: &Site) -> Vec<(RelativePath, Result<Placed, EntryError>)> {
-        for _ in 0..ROUNDS_MAX {
-            if !self.make_those_inside(site) {
-                break;
-            }
-        }
-        let is_stable = (0..ROUNDS_MAX).any(|_| !self.remove_those_outside(site));
-        let settled = self.links.into_iter().map(|put_off| {
-            let leaves = put_off.link.leaves();
-            let path = put_off.link.path();
-            match put_off.outcome {
-                Some(Ok(placed)) if !is_stable => {
-                    remove_link(site, &put_off.link, &placed);
-                    (path, Err(leaves))
-                }
-                Some(outcome) => (path, outcome),
-                None => (path, Err(leaves)),
-            }
+    pub(super) fn settle(self, site: &Site) -> Vec<(RelativePath, Result<Placed, EntryError>)> {
+        let settled = self.links.into_iter().map(|PutOffLink { link, checked }| {
+            let placed = match stays_inside(site, &link, checked) {
+                true => site.unsealed(&link.parent, || site.place_link(&link)),
+                false => Err(link.leaves()),
+            };
+            (link.path(), placed)
         });
         settled.collect()
     }
-
-    /// Whether there were any.
-    fn make_those_inside(&mut self, site: &Site) -> bool {
-        let mut made = false;
-        for put_off in &mut self.links {
-            if put_off.outcome.is_none() && put_off.is_inside(site) {
-                let link = &put_off.link;
-                let placed = site.unsealed(&link.parent, || site.place_link(link));
-                put_off.outcome = Some(placed);
-                made = true;
-            }
-        }
-        made
-    }
-
-    /// Whether there were any.
-    fn remove_those_outside(&mut self, site: &Site) -> bool {
-        let mut removed = false;
-        for put_off in &mut self.links {
-            if let Some(Ok(placed)) = &put_off.outcome
-                && !put_off.is_inside(site)
-            {
-                remove_link(site, &put_off.link, placed);
-                put_off.outcome = Some(Err(put_off.link.leaves()));
-                removed = true;
-            }
-        }
-        removed
-    }
 }
 
-impl PutOffLink {
-    /// Whether the link leads, or would lead, to a place below the destination. What cannot be
-    /// followed to its end might lead anywhere later, and does not count.
-    fn is_inside(&self, site: &Site) -> bool {
-        let decisive = &self.link.target[..self.checked];
-        let followed = site.root.follow_target(&self.link.parent, decisive);
-        followed.is_ok()
-    }
-}
-
-/// Removes a link of ours; one that was there before stays, as the user's own.
-fn remove_link(site: &Site, link: &Link, placed: &Placed) {
-    let removed = site.unsealed(&link.parent, || {
-        let directory = site.open_directory(&link.parent)?;
-        let spot = link.spot(&directory);
-        match placed {
-            Placed::Replaced => directory
-                .remove_file(&link.name)
-                .map_err(spot.error("remove")),
-            other => {
-                take_away(other, &spot);
-                Ok(())
-            }
+/// Whether each `..` in the first `checked` bytes of the link's target stands behind real
+/// directories only, so that its text tells where it leads.
+///
+/// A link on the way may lead inside now and elsewhere after another run has replaced it, and this
+/// link would change its meaning with it. A directory is never replaced.
+fn stays_inside(site: &Site, link: &Link, checked: usize) -> bool {
+    let mut at = link.parent.clone();
+    for part in link.target[..checked].split(|&byte| byte == b'/') {
+        let next = match part {
+            b"" | b"." => continue,
+            b".." => match site.root.enter(&at, Links::Refuse) {
+                Ok(_) => at.split_last().map(|(above, _)| above),
+                Err(_) => None,
+            },
+            name => Name::parse(name).and_then(|name| at.join(&name)).ok(),
+        };
+        match next {
+            Some(next) => at = next,
+            None => return false,
         }
-    });
-    // It is reported as failed in any case.
-    let _ = removed;
+    }
+    true
 }
 
 fn symlink_error(spot: &Spot<'_>, error: io::Error) -> EntryError {
