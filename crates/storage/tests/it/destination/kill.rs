@@ -36,7 +36,8 @@ fn a_killed_run_leaves_whole_files_and_nothing_to_clean_up() {
         let mut writer = child("kill::write_until_killed", &place.dest())
             .spawn()
             .unwrap();
-        while !place.at(PARTIAL).exists() {
+        // Until its folder is there, and the lock in it.
+        while !place.at(PARTIAL).exists() || list(&place.at(PARTIAL)).len() < 2 {
             assert!(writer.try_wait().unwrap().is_none(), "the child has ended");
             thread::sleep(Duration::from_millis(1));
         }
