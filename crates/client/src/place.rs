@@ -406,9 +406,18 @@ impl Site {
     pub(crate) fn consider(&self, wanted: Wanted, presence: Result<Presence, EntryError>) {
         // Size and time do not tell whether it is the content that was expected.
         let by_content = self.settings.checksum || self.settings.expect.is_some();
+        if let Ok(Presence::Different { .. } | Presence::OtherKind(_)) = presence
+            && !by_content
+        {
+            match self.destination.find_beside(&wanted.path, &wanted.info) {
+                Err(error) => return self.fail(&wanted.path, &error.into()),
+                Ok(Some((path, mode))) => return self.keep(&wanted, &path, mode),
+                Ok(None) => {}
+            }
+        }
         match presence {
             Err(error) => self.fail(&wanted.path, &error.into()),
-            Ok(Presence::Same { mode }) if !by_content => self.keep(&wanted, mode),
+            Ok(Presence::Same { mode }) if !by_content => self.keep(&wanted, &wanted.path, mode),
             Ok(Presence::Different { .. } | Presence::OtherKind(_))
                 if self.existing == Existing::Refuse && !by_content =>
             {
@@ -438,31 +447,30 @@ impl Site {
     /// A file is there already with the server's content; it gets the server's time and mode too.
     pub(crate) fn keep_same_content(&self, wanted: &Wanted) {
         match self.destination.compare(&wanted.path, &wanted.info) {
-            Ok(Presence::Same { mode }) => self.keep(wanted, mode),
-            _ if self.settings.dry_run => self.keep(wanted, wanted.info.mode),
+            Ok(Presence::Same { mode }) => self.keep(wanted, &wanted.path, mode),
+            _ if self.settings.dry_run => self.keep(wanted, &wanted.path, wanted.info.mode),
             _ => match self.destination.set_attributes(&wanted.path, &wanted.info) {
-                Ok(()) => self.keep(wanted, wanted.info.mode),
+                Ok(()) => self.keep(wanted, &wanted.path, wanted.info.mode),
                 Err(error) => self.fail(&wanted.path, &error.into()),
             },
         }
     }
 
-    /// A file is there already, as the server has it.
-    pub(crate) fn keep(&self, wanted: &Wanted, mode: Mode) {
+    /// A file is there already, as the server has it, under `path`.
+    pub(crate) fn keep(&self, wanted: &Wanted, path: &RelativePath, mode: Mode) {
         if !self.settings.dry_run
-            && let Err(error) = self.mend(wanted, mode)
+            && let Err(error) = self.mend(path, &wanted.info, mode)
         {
-            return self.fail(&wanted.path, &error.into());
+            return self.fail(path, &error.into());
         }
         Totals::add(&self.totals.files_kept, 1);
         Totals::add(&self.totals.bytes_kept, wanted.info.size);
-        self.links.handle_placed(&wanted.path, &wanted.path);
-        self.observer.handle(Event::Kept { path: &wanted.path });
+        self.links.handle_placed(&wanted.path, path);
+        self.observer.handle(Event::Kept { path });
     }
 
     /// Gives a file that is kept, and has `mode`, what can change without a trace in its time.
-    fn mend(&self, wanted: &Wanted, mode: Mode) -> Result<(), EntryError> {
-        let Wanted { path, info, .. } = wanted;
+    fn mend(&self, path: &RelativePath, info: &FileInfo, mode: Mode) -> Result<(), EntryError> {
         self.destination.mend_xattrs(path, info)?;
         if mode != info.mode {
             self.destination.set_mode(path, info.mode)?;

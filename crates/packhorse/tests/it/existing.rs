@@ -1,6 +1,7 @@
 //! `packhorse get` where something is already.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use crate::sandbox::Sandbox;
 
@@ -52,6 +53,37 @@ fn both_can_be_kept() {
         .code(0);
     assert_eq!(sandbox.read("a.txt"), b"mine");
     assert_eq!(sandbox.read("a (1).txt"), b"theirs");
+}
+
+/// A run that is interrupted and begun again placed everything twice.
+#[test]
+fn what_was_placed_beside_is_not_fetched_again() {
+    let sandbox = changed();
+    sandbox.serve_file("large.bin", vec![7; 3 << 20]);
+    symlink("b.txt", sandbox.path("served/link")).unwrap();
+    fs::write(sandbox.path("here/large.bin"), "mine").unwrap();
+    symlink("a.txt", sandbox.path("here/link")).unwrap();
+    let server = sandbox.serve(&[]);
+    let names = || {
+        let entries = fs::read_dir(sandbox.path("here")).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let get = ["get", &server.address, "--keep-both"];
+    sandbox.run(&get).code(0).says("fetched 3 files");
+    let after_first = names();
+    assert_eq!(after_first.len(), 7, "{after_first:?}");
+    sandbox
+        .run(&get)
+        .code(0)
+        .says("fetched 0 files")
+        .says("4 kept");
+    assert_eq!(names(), after_first);
+    sandbox.serve_file("a.txt", "theirs, newer");
+    sandbox.run(&get).code(0).says("fetched 1 file");
+    assert_eq!(sandbox.read("a (1).txt"), b"theirs");
+    assert_eq!(sandbox.read("a (2).txt"), b"theirs, newer");
 }
 
 #[test]

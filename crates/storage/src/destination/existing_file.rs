@@ -64,6 +64,35 @@ impl Destination {
             .collect()
     }
 
+    /// Where an earlier run has placed the file `path` beside another: a file of the size and time
+    /// that a peer says, with its permission bits. `None` unless both are to be
+    /// [kept](super::Existing::KeepBoth).
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn find_beside(
+        &self,
+        path: &RelativePath,
+        info: &FileInfo,
+    ) -> Result<Option<(RelativePath, Mode)>, EntryError> {
+        let Some((parent, name)) = path.split_last() else {
+            return Err(EntryError::NotFile { path: path.clone() });
+        };
+        let directory = self.site.open_directory(&parent)?;
+        let spot = Spot {
+            directory: &directory,
+            parent: &parent,
+            name: &name,
+        };
+        let is_it =
+            |_: &Name, found: &Status| matches!(Presence::of(found, info), Presence::Same { .. });
+        let beside = self.site.find_beside(&spot, is_it)?;
+        Ok(beside.and_then(|(name, found)| {
+            let path = parent.join(&name).ok()?;
+            Some((path, Mode::from_bits(found.mode)))
+        }))
+    }
+
     /// Sets the permission bits of a file that is here.
     ///
     /// # Errors

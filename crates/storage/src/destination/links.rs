@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use crate::directory::Directory;
 use crate::root::Links;
-use crate::status::Kind;
+use crate::status::{Kind, Status};
 
 use super::directories::allow_owner;
 use super::link_target::{Reach, reach};
@@ -98,7 +98,13 @@ impl Destination {
             Ok(found) if found.is_same_object(&file) && self.site.is_exact(&spot, &found)? => {
                 return Ok(Placed::Same);
             }
-            Ok(found) => self.site.obstacle(&spot, &found)?,
+            Ok(found) => {
+                let is_it = |_: &Name, found: &Status| found.is_same_object(&file);
+                if self.site.find_beside(&spot, is_it)?.is_some() {
+                    return Ok(Placed::Same);
+                }
+                self.site.obstacle(&spot, &found)?;
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(spot.error("look at")(error)),
         }
@@ -164,6 +170,16 @@ impl Site {
                             .set_times_of(&link.name, link.modified)
                             .map_err(spot.error("set the time of"))?;
                     }
+                    return Ok(Placed::Same);
+                }
+                let is_it = |name: &Name, found: &Status| {
+                    found.kind == Kind::Symlink
+                        && found.modified == link.modified
+                        && directory
+                            .read_link(name)
+                            .is_ok_and(|target| target == link.target)
+                };
+                if self.find_beside(&spot, is_it)?.is_some() {
                     return Ok(Placed::Same);
                 }
                 self.obstacle(&spot, &found)?;

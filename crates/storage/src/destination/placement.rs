@@ -98,6 +98,33 @@ impl Site {
         }
     }
 
+    /// The name beside that of `spot` under which an earlier run has placed it, if it has, where both
+    /// are kept; `is_it` tells by what is there.
+    pub(super) fn find_beside(
+        &self,
+        spot: &Spot<'_>,
+        is_it: impl Fn(&Name, &Status) -> bool,
+    ) -> Result<Option<(Name, Status)>, EntryError> {
+        if self.options.existing != Existing::KeepBoth {
+            return Ok(None);
+        }
+        for number in 1..=NUMBERS_MAX {
+            let name = numbered(spot.name, number);
+            let found = match spot.directory.status_of(&name) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                found => found.map_err(spot.error("look at"))?,
+            };
+            let beside = Spot {
+                name: &name,
+                ..*spot
+            };
+            if is_it(&name, &found) && self.is_exact(&beside, &found)? {
+                return Ok(Some((name, found)));
+            }
+        }
+        Ok(None)
+    }
+
     /// Whether what was found at `spot` is called exactly that.
     pub(super) fn is_exact(&self, spot: &Spot<'_>, found: &Status) -> Result<bool, EntryError> {
         self.exact_names
