@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use packhorse_protocol::content::ContentHash;
 use packhorse_protocol::entry::{DirectoryInfo, FileInfo, Mode, Refusal, Timestamp};
-use packhorse_protocol::filter::{Filter, Subject};
+use packhorse_protocol::filter::{Filter, Patterns, Subject};
 use packhorse_protocol::limits::INLINE_BYTES_MAX;
 use packhorse_protocol::path::{Name, PathError, RelativePath};
 use packhorse_protocol::session::{Content, Fetched, Item, Violation};
@@ -571,17 +571,30 @@ impl Site {
             Totals::add(&self.totals.skipped, 1);
             self.observer.handle(Event::Skipped { path, refusal });
         } else {
+            self.keep_unlisted(refusal);
             self.fail_bytes(path, &Failure::Refused(refusal));
         }
     }
 
     /// The tree can no longer be listed: what was not named yet does not arrive.
     pub(crate) fn handle_root_refused(&self, refusal: Refusal) {
+        self.keep_unlisted(refusal);
         self.fail(&self.base, &Failure::Refused(refusal));
+    }
+
+    /// What is not named this time, maybe a directory with all that is in it, may be named the next
+    /// time: then what is half done of it is of use.
+    fn keep_unlisted(&self, refusal: Refusal) {
+        if Failure::Refused(refusal).leaves_a_use() {
+            self.destination.keep_untouched();
+        }
     }
 
     /// An entry did not arrive.
     pub(crate) fn fail(&self, path: &RelativePath, failure: &Failure) {
+        if failure.leaves_a_use() {
+            self.destination.keep_half_done(path);
+        }
         self.fail_bytes(path.as_bytes(), failure);
     }
 
@@ -627,6 +640,10 @@ impl Site {
         self.seal();
         if self.totals.failed.load(Ordering::Relaxed) == 0 {
             self.destination.forget_half_done();
+        }
+        if self.settings.patterns != Patterns::default() {
+            // What is left out this time may be what another run is for.
+            self.destination.keep_untouched();
         }
         let FinishReport {
             links: _,

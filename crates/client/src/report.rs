@@ -125,12 +125,8 @@ impl Failure {
                 Refusal::Changed | Refusal::Unreadable | Refusal::Busy | Refusal::PermissionDenied
             ),
             Self::Destination(error) => error.is_local_io() && !error.needs_fetching_again(),
-            Self::Damaged => true,
-            Self::Exists
-            | Self::NoDirectory
-            | Self::NoOtherName
-            | Self::NoContent
-            | Self::Unexpected { .. } => false,
+            Self::Damaged | Self::Exists | Self::NoDirectory => true,
+            Self::NoOtherName | Self::NoContent | Self::Unexpected { .. } => false,
         }
     }
 }

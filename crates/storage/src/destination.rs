@@ -202,7 +202,24 @@ impl Destination {
         links.settle(&self.site)
     }
 
-    /// Lets [`finish`](Self::finish) keep nothing that is half done: all that was wanted is there.
+    /// Lets [`finish`](Self::finish) keep what an earlier run has of the file `path`, which this one
+    /// could not go on with.
+    pub fn keep_half_done(&self, path: &RelativePath) {
+        if let Some(folder) = self.site.folder.get() {
+            folder.keep(half_done::half_done_name(path));
+        }
+    }
+
+    /// Lets [`finish`](Self::finish) keep everything that is half done, also of files of which this
+    /// run has not heard.
+    pub fn keep_untouched(&self) {
+        if let Some(folder) = self.site.folder.get() {
+            folder.keep_untouched();
+        }
+    }
+
+    /// Lets [`finish`](Self::finish) keep nothing that was begun and is half done: all that was
+    /// wanted is there.
     pub fn forget_half_done(&self) {
         if let Some(folder) = self.site.folder.get() {
             folder.forget_kept();
@@ -212,7 +229,8 @@ impl Destination {
     /// Ends the download: creates the links that were put off, removes the job's folder unless there
     /// is something half done to be kept, and seals the destination itself.
     ///
-    /// What an earlier run has left half done, and nobody has begun again since, is removed.
+    /// What an earlier run has left half done, and nobody has begun again since, is removed, unless
+    /// it was to be [kept](Self::keep_half_done).
     /// Everything else must be done; a [`LargeFile`] that still lives can only fail from here on.
     #[must_use]
     pub fn finish(&self) -> FinishReport {

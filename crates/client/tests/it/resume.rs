@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use packhorse_client::report::Totals;
+use packhorse_protocol::entry::Refusal;
 use packhorse_protocol::message::Request;
 use packhorse_storage::destination::Existing;
 
@@ -216,6 +217,58 @@ fn what_is_gone_from_the_source_goes() {
         let (fetched, outcome) = go_on(&scene, &other).await;
         assert!(fetched.is_empty(), "{}", outcome.summary());
     });
+}
+
+/// Such a run took away what was half done, and all of it was fetched again.
+#[test]
+fn a_run_that_cannot_go_on_leaves_it_to_the_next() {
+    let refused = |refusal| {
+        let mut tree = ServedTree::new();
+        tree.refused("f", refusal).file("g", "good");
+        tree
+    };
+    let check = |what: &'static str, keeps: bool, change: fn(Scene) -> Scene, between| {
+        within(Clock::Paused, move || async move {
+            let scene = interrupted(tree()).await;
+            let kept = in_place(&scene, &noise(1, SIZE));
+            assert!(!kept.is_empty());
+            let next = change(scene.beside(between, Script::default()));
+            // Something may be left although nothing has failed.
+            let outcome = next.run_unchecked().await;
+            let left = outcome.totals.half_done.load(Ordering::Relaxed);
+            assert_eq!(left, u64::from(keeps), "{what}: {}", outcome.summary());
+            let _ = fs::remove_file(scene.at("f"));
+            let (fetched, _) = go_on(&scene, &tree()).await;
+            let is_missing = |group: &u64| !keeps || !kept.contains(group);
+            assert_eq!(fetched, (0..GROUPS).filter(is_missing).collect(), "{what}");
+        });
+    };
+    check(
+        "unreadable",
+        true,
+        |scene| scene,
+        refused(Refusal::Unreadable),
+    );
+    check(
+        "not allowed",
+        true,
+        |scene| scene,
+        refused(Refusal::PermissionDenied),
+    );
+    check("gone", false, |scene| scene, refused(Refusal::NotFound));
+    check(
+        "no file any more",
+        false,
+        |scene| scene,
+        refused(Refusal::Special),
+    );
+    check("in the way", true, |scene| scene.put("f", "mine"), tree());
+    let exclude =
+        |scene: Scene| scene.settings(|settings| settings.patterns.exclude.push("f".to_owned()));
+    check("left out", true, exclude, tree());
+    let include =
+        |scene: Scene| scene.settings(|settings| settings.patterns.include.push("g".to_owned()));
+    check("not asked for", true, include, tree());
 }
 
 /// All are begun before the cut, since their groups are asked for in one go.

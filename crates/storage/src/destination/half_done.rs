@@ -104,7 +104,8 @@ fn groups_around(data: &Range<u64>, size: u64) -> GroupRange {
     GroupRange::new(data.start / group, end).unwrap_or(GroupRange::EMPTY)
 }
 
-fn half_done_name(path: &RelativePath) -> Name {
+/// The name under which what is there of the file that will appear at `path` outlives a run.
+pub(super) fn half_done_name(path: &RelativePath) -> Name {
     let digits = blake3::hash(path.as_bytes()).to_hex();
     Name::parse(&[PREFIX, &digits.as_bytes()[..DIGITS]].concat())
         .expect("a word and hexadecimal digits are a name")

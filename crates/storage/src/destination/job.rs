@@ -77,6 +77,8 @@ pub(super) struct JobFolder {
     tells_late: bool,
     next_number: AtomicU64,
     half_done: Mutex<BTreeMap<Name, HalfDoneState>>,
+    /// Half-done files that this run has not touched are kept too.
+    keeps_untouched: AtomicBool,
     removed: AtomicBool,
 }
 
@@ -164,6 +166,7 @@ impl JobFolder {
             tells_late,
             next_number: AtomicU64::new(0),
             half_done: Mutex::default(),
+            keeps_untouched: AtomicBool::new(false),
             removed: AtomicBool::new(false),
         };
         folder
@@ -208,6 +211,19 @@ impl JobFolder {
         })
     }
 
+    /// Keeps the half-done file `name` for a later run if it is there and nobody has it in hand.
+    pub(super) fn keep(&self, name: Name) {
+        let found = self.claimed.folder.status_of(&name);
+        if found.is_ok_and(|found| found.kind == Kind::File) {
+            self.half_done().entry(name).or_insert(HalfDoneState::Kept);
+        }
+    }
+
+    /// Keeps also the half-done files that are never begun again in this run.
+    pub(super) fn keep_untouched(&self) {
+        self.keeps_untouched.store(true, Ordering::Relaxed);
+    }
+
     /// Keeps nothing of what was to be kept so far.
     pub(super) fn forget_kept(&self) {
         self.half_done()
@@ -218,6 +234,13 @@ impl JobFolder {
     /// nothing; also if unfinished files are still open. Returns how many files are kept.
     pub(super) fn remove(&self) -> io::Result<usize> {
         self.removed.store(true, Ordering::Relaxed);
+        if self.keeps_untouched.load(Ordering::Relaxed) {
+            for (name, _) in self.claimed.folder.names()?.iter() {
+                if is_half_done(&name) {
+                    self.keep(name);
+                }
+            }
+        }
         let half_done = self.half_done().clone();
         let is_kept = |name: &Name| half_done.get(name) == Some(&HalfDoneState::Kept);
         self.clear(is_kept, InTheWay::Fail)?;
