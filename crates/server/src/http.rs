@@ -12,9 +12,11 @@ use packhorse_transport::accept::{Accept, HttpVersion};
 use packhorse_transport::throttle::Throttle;
 use packhorse_web::{Conversation, Gatekeeper, WebError, WebSettings};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
 use tracing::info;
 
 use crate::clients::Place;
+use crate::seen_off::SeenOff;
 use crate::serve::{ServerSettings, Shared, Stage};
 
 /// A client that speaks HTTP, and may not have shown a key yet.
@@ -59,9 +61,16 @@ pub(crate) async fn serve<A: Accept>(
         shared: Arc::clone(shared),
         peer,
         place: Mutex::new(place),
+        has_sent_whole: watch::Sender::new(false),
     });
+    let mut has_sent_whole = gate.has_sent_whole.subscribe();
+    let stream = Throttled::new(stream, Arc::clone(shared));
     let conversation = Conversation {
-        stream: Throttled::new(stream, Arc::clone(shared)),
+        stream: SeenOff::new(
+            stream,
+            has_sent_whole.clone(),
+            shared.settings.limits.stall_time,
+        ),
         peer,
         is_http2: version == HttpVersion::Http2,
         secure,
@@ -69,13 +78,23 @@ pub(crate) async fn serve<A: Accept>(
     };
     let mut stage = shared.stage.subscribe();
     let leaving = async move {
-        // The sender lives in what is shared.
-        let _ = stage.wait_for(|stage| *stage != Stage::Open).await;
+        // The senders live in what is shared, and in the gate.
+        tokio::select! {
+            _ = stage.wait_for(|stage| *stage != Stage::Open) => {}
+            _ = has_sent_whole.wait_for(|has_sent| *has_sent) => {}
+        }
     };
     let result = tokio::select! {
         result = shared.web.serve(conversation, leaving) => result,
         () = sent_away => Err(WebError::Http("it had to make room before it showed a key".into())),
     };
+    if result.is_ok() && *gate.has_sent_whole.borrow() {
+        shared.handle_complete(Completion {
+            files: 1,
+            bytes: 0,
+            failed: 0,
+        });
+    }
     match (gate.is_proven(), result) {
         (true, Ok(())) => info!(%peer, "left"),
         (true, Err(error)) => info!(%peer, %error, "lost"),
@@ -89,6 +108,9 @@ struct Gate<A> {
     shared: Arc<Shared<A>>,
     peer: SocketAddr,
     place: Mutex<Place>,
+    /// All of a file or archive has left for the client; whether it arrives shows at the end. Set
+    /// only where the server ends with that.
+    has_sent_whole: watch::Sender<bool>,
 }
 
 impl<A> Gate<A> {
@@ -111,11 +133,9 @@ impl<A: Accept> Gatekeeper for Gate<A> {
     }
 
     fn handle_complete(&self) {
-        self.shared.handle_complete(Completion {
-            files: 1,
-            bytes: 0,
-            failed: 0,
-        });
+        if self.shared.settings.once {
+            self.has_sent_whole.send_replace(true);
+        }
     }
 }
 

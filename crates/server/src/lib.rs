@@ -14,6 +14,7 @@ pub mod listen;
 mod pages;
 mod plain;
 mod queue;
+mod seen_off;
 mod sending;
 mod serve;
 

@@ -222,7 +222,7 @@ impl<'a, A: Accept> PlainClient<'a, A> {
 
     /// Ends the connection in order. What the client still sends is read and dropped: a socket that
     /// is closed with something unread is reset, and the client might lose what it has not read yet
-    /// (RFC 2525 §2.17).
+    /// (RFC 2525 §2.17). A reset by the client says that it has not read all.
     async fn close(&mut self) -> Result<(), ConnectionError> {
         let stall_time = self.shared.settings.limits.stall_time;
         timeout(stall_time, self.stream.shutdown())
@@ -232,7 +232,7 @@ impl<'a, A: Accept> PlainClient<'a, A> {
         let mut buffer = [0; READ_BYTES];
         while !self.has_ended {
             let read = timeout_at(linger, self.stream.read(&mut buffer)).await;
-            self.has_ended = !matches!(read, Ok(Ok(1..)));
+            self.has_ended = !matches!(read.unwrap_or(Ok(0))?, 1..);
         }
         Ok(())
     }

@@ -234,6 +234,34 @@ fn once_ends_after_a_whole_file() {
     server.running.wait().code(0);
 }
 
+/// What a client has not read when it leaves was sent to its end, and never came to anyone.
+#[test]
+fn once_does_not_end_with_what_was_sent_and_not_taken() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("a.txt", "content of a");
+    let mut server = sandbox.serve(&["--http", "--plain", "--open", "--once"]);
+    for (request, answered, left) in [
+        (
+            "GET /a.txt HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "answered",
+            "lost",
+        ),
+        ("a.txt\n\n", "sent", "lost"),
+    ] {
+        let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let peer = format!("peer={}", stream.local_addr().unwrap());
+        server
+            .running
+            .wait_for_stderr(&format!("{answered} {peer}"));
+        drop(stream);
+        server.running.wait_for_stderr(&format!("{left} {peer}"));
+        assert!(server.running.is_running(), "{request:?}");
+    }
+    assert_eq!(get(&server, "/a.txt", &[]).body, b"content of a");
+    server.running.wait().code(0);
+}
+
 #[test]
 fn a_folder_is_resumed_by_curl() {
     let sandbox = Sandbox::new();
