@@ -61,7 +61,15 @@ impl Deadline {
     }
 
     /// The first of several.
+    ///
+    /// The last instant there is, where sums end that would lie behind it, never comes:
+    /// a timer set for it would be due again as soon as it had run out.
     pub(crate) fn first(deadlines: impl IntoIterator<Item = Option<Self>>) -> Option<Self> {
-        deadlines.into_iter().flatten().reduce(Self::earlier)
+        let comes = |deadline: &Self| deadline.at < Instant::LAST;
+        deadlines
+            .into_iter()
+            .flatten()
+            .filter(comes)
+            .reduce(Self::earlier)
     }
 }

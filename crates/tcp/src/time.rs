@@ -10,6 +10,9 @@ use core::time::Duration;
 pub struct Instant(u64);
 
 impl Instant {
+    /// The last point there is, where arithmetic saturates.
+    pub(crate) const LAST: Self = Self(u64::MAX);
+
     /// The point `nanos` nanoseconds after the epoch.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {

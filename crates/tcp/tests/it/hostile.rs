@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use packhorse_tcp::wire::UserTimeoutOption;
-use packhorse_tcp::{Config, Flags, Options, Read, Timestamps};
+use packhorse_tcp::{Config, Flags, Instant, Options, Read, Timestamps};
 use proptest::prelude::*;
 
 use crate::lab::{Lab, STATES, Say, plain, say};
@@ -189,5 +189,24 @@ proptest! {
             Lab::in_state(config, state)
         };
         run(&mut lab, steps, config.receive_buffer_bytes);
+    }
+}
+
+/// Once its time is over, a connection waits; it does not turn in a circle.
+#[test]
+fn the_last_instant_is_no_endless_loop() {
+    for window in [60_000, 0] {
+        for before in [0, 1, 1_000_000, 1_000_000_000] {
+            let mut lab = Lab::established(&plain());
+            lab.hear(say(1, 1).window(window));
+            lab.now = Instant::from_nanos(u64::MAX - before);
+            lab.write(3_000);
+            lab.connection.shutdown(lab.now);
+            lab.now = Instant::from_nanos(u64::MAX);
+            for _ in 0..100 {
+                lab.connection.handle_timeout(lab.now);
+                lab.sent();
+            }
+        }
     }
 }
