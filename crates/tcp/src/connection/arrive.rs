@@ -67,15 +67,18 @@ impl Connection {
 
     /// Fifth check and on: the segment is acceptable.
     fn process(&mut self, now: Instant, segment: &Segment, place: &Place) {
+        if !self.take_ack(now, segment, place) {
+            return;
+        }
         self.keep_alive.on_heard(now);
+        self.challenges.on_agreement();
+        // Only now: whoever guesses a number within the window, but not what we have sent
+        // (RFC 5961 §5), would have PAWS drop all that the peer sends from here on.
         let stamp = segment.options.timestamps;
         if let (Some(state), Some(stamp), Some(receiver)) =
             (&mut self.timestamps, stamp, &self.receiver)
         {
             state.update(stamp.value, place.start, receiver.last_ack_sent(), now);
-        }
-        if !self.take_ack(now, segment, place) {
-            return;
         }
         self.follow_our_fin(now);
         if self.state != State::Closed {
@@ -123,7 +126,7 @@ impl Connection {
             return verdict;
         }
         if flags.contains(Flags::RST) {
-            return self.judge_reset(place);
+            return self.judge_reset(segment, place);
         }
         if flags.contains(Flags::SYN) {
             // RFC 5961 §4.2: whatever its number is.
@@ -158,8 +161,11 @@ impl Connection {
     }
 
     /// RFC 9293 §3.10.7.4, second check, as RFC 5961 §3.2 and RFC 1337 have it.
-    fn judge_reset(&self, place: &Place) -> Verdict {
-        let at = place.start;
+    ///
+    /// Its own number counts, also if there is a SYN beside it.
+    fn judge_reset(&self, segment: &Segment, place: &Place) -> Verdict {
+        let syn = u64::from(segment.flags.contains(Flags::SYN));
+        let at = place.start - syn;
         if self.state == State::TimeWait {
             // RFC 1337 §3, fix F1: TIME-WAIT must not be cut short.
             Verdict::Drop

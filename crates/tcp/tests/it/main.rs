@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod behaviours;
+mod forged;
 mod hostile;
 mod lab;
 mod pair;
