@@ -7,6 +7,8 @@
 )]
 
 mod damage;
+#[cfg(target_os = "linux")]
+mod differential;
 mod handshake;
 mod kernel;
 mod opened;
