@@ -109,9 +109,13 @@ impl Download {
             };
             let job = JobName::new(server, self.settings.path.as_bytes());
             let dry_run = self.settings.dry_run;
+            let fills_destination = place.is_root() && is_directory(&first);
             move || {
                 let destination = Destination::open(disk, &path, &job, self.options)?;
                 if !dry_run {
+                    if fills_destination {
+                        destination.allow_owner();
+                    }
                     // Two of the same job meet here, not in the middle of their work.
                     destination.claim()?;
                 }
@@ -187,6 +191,10 @@ impl Download {
             _ => Ok(()),
         }
     }
+}
+
+fn is_directory(first: &Answer) -> bool {
+    matches!(first, Answer::Page(page) if page.is_directory())
 }
 
 /// A download whose first answer has come.

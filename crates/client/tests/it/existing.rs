@@ -1,13 +1,14 @@
 //! What becomes of what is there already.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, SystemTime};
 
 use packhorse_protocol::message::{ReadWhat, Request};
 use packhorse_storage::destination::Existing;
 
 use crate::scene::{Clock, Outcome, Scene, describe_content, within};
+use crate::scripted_server::Script;
 use crate::tree::{MODIFIED, ServedTree, noise};
 
 const MIB: usize = 1 << 20;
@@ -335,5 +336,26 @@ fn what_is_outside_stays_when_the_destination_holds_links_to_it() {
                 scene.run().await;
             }
         }
+    });
+}
+
+/// With a root that its owner may not write to, the second run could not make its folder.
+#[test]
+fn a_destination_that_was_sealed_can_be_filled_again() {
+    within(Clock::Paused, || async {
+        let mode = |scene: &Scene| {
+            let found = fs::metadata(scene.destination()).unwrap();
+            found.permissions().mode() & 0o777
+        };
+        let mut tree = ServedTree::new();
+        tree.file("a", "1");
+        let scene = Scene::new(tree.clone());
+        scene.run().await.expect_all(&scene, "", &tree);
+        let sealed = Permissions::from_mode(0o555);
+        fs::set_permissions(scene.destination(), sealed).unwrap();
+        tree.file("b", "2");
+        let next = scene.beside(tree.clone(), Script::default());
+        next.run().await.expect_all(&next, "", &tree);
+        assert_ne!(mode(&next), 0o555, "it was sealed as the server says");
     });
 }
