@@ -19,6 +19,13 @@ use crate::clients::Place;
 use crate::seen_off::SeenOff;
 use crate::serve::{ServerSettings, Shared, Stage};
 
+/// A file or an archive, to its end.
+const WHOLE: Completion = Completion {
+    files: 1,
+    bytes: 0,
+    failed: 0,
+};
+
 /// A client that speaks HTTP, and may not have shown a key yet.
 pub(crate) struct HttpClient<S> {
     pub(crate) stream: S,
@@ -62,6 +69,7 @@ pub(crate) async fn serve<A: Accept>(
         peer,
         place: Mutex::new(place),
         has_sent_whole: watch::Sender::new(false),
+        ends_in_clear: !secure && version != HttpVersion::Http2,
     });
     let mut has_sent_whole = gate.has_sent_whole.subscribe();
     let stream = Throttled::new(stream, Arc::clone(shared));
@@ -89,11 +97,7 @@ pub(crate) async fn serve<A: Accept>(
         () = sent_away => Err(WebError::Http("it had to make room before it showed a key".into())),
     };
     if result.is_ok() && *gate.has_sent_whole.borrow() {
-        shared.handle_complete(Completion {
-            files: 1,
-            bytes: 0,
-            failed: 0,
-        });
+        shared.handle_complete(WHOLE);
     }
     match (gate.is_proven(), result) {
         (true, Ok(())) => info!(%peer, "left"),
@@ -111,6 +115,9 @@ struct Gate<A> {
     /// All of a file or archive has left for the client; whether it arrives shows at the end. Set
     /// only where the server ends with that.
     has_sent_whole: watch::Sender<bool>,
+    /// A reset at the end says that the client has not read all. Not so in TLS or HTTP/2: there the
+    /// last word is the server's, and a client that has all may leave without reading it.
+    ends_in_clear: bool,
 }
 
 impl<A> Gate<A> {
@@ -133,8 +140,14 @@ impl<A: Accept> Gatekeeper for Gate<A> {
     }
 
     fn handle_complete(&self) {
-        if self.shared.settings.once {
-            self.has_sent_whole.send_replace(true);
+        if !self.shared.settings.once {
+            return;
+        }
+        match self.ends_in_clear {
+            true => {
+                self.has_sent_whole.send_replace(true);
+            }
+            false => self.shared.handle_complete(WHOLE),
         }
     }
 }

@@ -234,6 +234,22 @@ fn once_ends_after_a_whole_file() {
     server.running.wait().code(0);
 }
 
+/// Behind the file comes an end in TLS and in HTTP/2, which curl does not wait for.
+#[test]
+fn once_ends_after_a_whole_file_through_tls() {
+    for version in ["--http1.1", "--http2"] {
+        let sandbox = Sandbox::new();
+        sandbox.serve_file("a.txt", "content of a");
+        let server = sandbox.serve(&["--open", "--once"]);
+        let url = format!("https://127.0.0.1:{}/a.txt", server.port());
+        let Some(output) = curl(&[version, &url]) else {
+            return;
+        };
+        assert_eq!(output.stdout, b"content of a", "{version}");
+        server.running.wait().code(0);
+    }
+}
+
 /// What a client has not read when it leaves was sent to its end, and never came to anyone.
 #[test]
 fn once_does_not_end_with_what_was_sent_and_not_taken() {
