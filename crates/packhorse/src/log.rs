@@ -4,9 +4,9 @@
 //! find no room are dropped and counted.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Log {
     lines: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
+    secrets: Arc<OnceLock<Vec<String>>>,
 }
 
 #[derive(Debug)]
@@ -43,11 +44,13 @@ impl Log {
     pub(crate) fn start(format: LogFormat) -> io::Result<Self> {
         let (lines, waiting) = sync_channel(LINES_WAITING_MAX);
         let dropped = Arc::new(AtomicU64::new(0));
+        let secrets = Arc::<OnceLock<_>>::default();
         let log = Self {
             lines,
             dropped: Arc::clone(&dropped),
+            secrets: Arc::clone(&secrets),
         };
-        let writer = move || write_lines(&waiting, &dropped, &mut io::stderr());
+        let writer = move || write_lines(&waiting, &dropped, &secrets, &mut io::stderr());
         thread::Builder::new().name("log".into()).spawn(writer)?;
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(LevelFilter::INFO)
@@ -59,6 +62,13 @@ impl Log {
             LogFormat::Json => subscriber.json().flatten_event(true).init(),
         }
         Ok(log)
+    }
+
+    /// Writes `KEY` in place of `secrets` from here on: a client may send one where a name belongs,
+    /// and names are logged. Once in a process.
+    pub(crate) fn hide(&self, secrets: Vec<String>) {
+        let set = self.secrets.set(secrets);
+        debug_assert!(set.is_ok(), "secrets are hidden once");
     }
 
     /// Waits until all is written, but not for ever.
@@ -93,11 +103,16 @@ impl MakeWriter<'_> for Log {
     }
 }
 
-fn write_lines(waiting: &Receiver<Message>, dropped: &AtomicU64, out: &mut impl Write) {
+fn write_lines(
+    waiting: &Receiver<Message>,
+    dropped: &AtomicU64,
+    secrets: &OnceLock<Vec<String>>,
+    out: &mut impl Write,
+) {
     for message in waiting {
         // Where nobody reads, there is nothing left to do but to go on.
         let _ = match message {
-            Message::Line(line) => out.write_all(&line),
+            Message::Line(line) => out.write_all(&without_secrets(line, secrets.get())),
             Message::Close(answer) => answer.try_send(()).map_err(io::Error::other),
         };
         let lost = dropped.swap(0, Ordering::Relaxed);
@@ -106,6 +121,19 @@ fn write_lines(waiting: &Receiver<Message>, dropped: &AtomicU64, out: &mut impl 
             let _ = out.write_all(notice.as_bytes());
         }
     }
+}
+
+fn without_secrets(line: Vec<u8>, secrets: Option<&Vec<String>>) -> Vec<u8> {
+    let mut text = match String::from_utf8(line) {
+        Ok(text) => text,
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    };
+    for secret in secrets.into_iter().flatten() {
+        if text.contains(secret) {
+            text = text.replace(secret, "KEY");
+        }
+    }
+    text.into_bytes()
 }
 
 #[cfg(test)]
@@ -119,16 +147,19 @@ mod tests {
         let mut log = Log {
             lines,
             dropped: Arc::clone(&dropped),
+            secrets: Arc::default(),
         };
-        for line in ["a\n", "b\n", "c\n", "d\n"] {
+        log.hide(vec!["b".into()]);
+        let secrets = Arc::clone(&log.secrets);
+        for line in ["a\n", "(b)\n", "c\n", "d\n"] {
             log.write_all(line.as_bytes()).unwrap();
         }
         drop(log);
         let mut out = Vec::new();
-        write_lines(&waiting, &dropped, &mut out);
+        write_lines(&waiting, &dropped, &secrets, &mut out);
         assert_eq!(
             out,
-            b"a\n(2 lines are missing here: they came too fast)\nb\n"
+            b"a\n(2 lines are missing here: they came too fast)\n(KEY)\n"
         );
     }
 }

@@ -51,17 +51,24 @@ const DESCRIPTORS_PER_CLIENT: u64 = 4;
 /// Serves until told to stop.
 pub(crate) fn run(settings: ServeSettings) -> Outcome {
     let log = Log::start(settings.log_format).or_exit(Exit::LocalIo, || "cannot start the log")?;
-    let outcome = start(settings);
+    let outcome = start(settings, &log);
     log.close();
     outcome
 }
 
-fn start(mut settings: ServeSettings) -> Outcome {
+fn start(mut settings: ServeSettings, log: &Log) -> Outcome {
     let descriptors = raise_descriptor_limit(settings.limits.clients_max);
     settings.limits.leave_descriptors(descriptors);
     let source = open_source(&settings)?;
     let identity = load_identity(&settings)?;
     let token = load_token(&settings.access)?;
+    if let Some(token) = &token {
+        let key = Key {
+            pin: identity.pin(),
+            token: Some(token.clone()),
+        };
+        log.hide(vec![key.reveal(), token.reveal()]);
+    }
     let runtime = Runtime::new().or_exit(Exit::LocalIo, || "cannot start the runtime")?;
     let outcome = runtime.block_on(serve(settings, source, &identity, token));
     // What still runs now is what was told to end and does not.

@@ -177,3 +177,29 @@ fn who_connects_may_take_their_time_to_type() {
     client.read_to_string(&mut content).unwrap();
     assert_eq!(content, "read me");
 }
+
+/// A URL that is sent as a name, or a query where the path belongs: refused, and logged without the
+/// key.
+#[test]
+fn a_key_that_is_sent_as_a_name_is_not_logged() {
+    let sandbox = Sandbox::new();
+    let server = serve(&sandbox, &["--http"]);
+    let (key, token) = (server.key().to_owned(), server.token().to_owned());
+    let host = format!("Host: 127.0.0.1:{}\r\nConnection: close", server.port());
+    for sent in [
+        format!("http://127.0.0.1/?key={token}\n\n"),
+        format!("{}\n\n", server.address),
+        format!("GET /?key={token}\n\n"),
+        format!("GET /%3Fkey={token} HTTP/1.1\r\n{host}\r\n\r\n"),
+    ] {
+        let mut client = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+        client.set_read_timeout(Some(READ_TIME_MAX)).unwrap();
+        client.write_all(sent.as_bytes()).unwrap();
+        // It is refused in the way of its protocol.
+        let _ = client.read_to_end(&mut Vec::new());
+    }
+    let ended = server.stop();
+    assert!(!ended.stderr.contains(&key) && !ended.stderr.contains(&token));
+    let masked = ended.stderr.matches("key=KEY").count();
+    assert_eq!(masked, 3, "{}", ended.stderr);
+}
