@@ -6,7 +6,7 @@ use std::time::Duration;
 use packhorse_protocol::content::{
     ContentHash, GroupHash, GroupRange, group_count, group_length, merge_groups,
 };
-use packhorse_protocol::entry::{FileInfo, Refusal};
+use packhorse_protocol::entry::{FileInfo, Refusal, Version};
 use packhorse_protocol::frame::FrameType;
 use packhorse_protocol::key::Pin;
 use packhorse_protocol::limits::{FILE_BYTES_MAX, GROUP_BYTES};
@@ -389,7 +389,7 @@ impl<S: Stream, W: AsyncWrite + Unpin + Send> Reading<'_, S, W> {
         }
     }
 
-    fn check_version(&self, version: packhorse_protocol::entry::Version) -> Result<(), CatError> {
+    fn check_version(&self, version: Version) -> Result<(), CatError> {
         if version == self.info.version {
             Ok(())
         } else {

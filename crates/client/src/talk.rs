@@ -1,9 +1,9 @@
 //! A conversation in plain bytes with whoever is at the other end of a stream.
 
+use std::convert::Infallible;
 use std::io;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use packhorse_transport::stream::Stream;
@@ -63,12 +63,12 @@ pub async fn talk<S: Stream>(
     let sending = async {
         send(writer, input, &activity).await;
         // What became of it shows where the other side is read from.
-        std::future::pending::<()>().await;
+        std::future::pending::<Infallible>().await
     };
     let end = tokio::select! {
         ended = receive(reader, output, &activity) => ended.map(|()| TalkEnd::Closed)?,
         () = activity.until_idle(idle_time) => TalkEnd::Idle,
-        () = sending => TalkEnd::Closed,
+        never = sending => match never {},
     };
     Ok(Talked {
         sent_bytes: activity.sent_bytes.load(Ordering::Relaxed),

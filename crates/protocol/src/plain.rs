@@ -39,8 +39,8 @@ pub struct PlainNameTooLong;
 
 /// Makes names of what a client sends, however that is cut into segments.
 ///
-/// It holds what was given and has not come out: call [`next_request`](Self::next_request) until it has nothing more
-/// before giving it more bytes.
+/// It holds what was given and has not come out: call [`next_request`](Self::next_request) until it
+/// has nothing more before giving it more bytes.
 #[derive(Debug, Default)]
 pub struct PlainNames {
     bytes: Vec<u8>,

@@ -124,8 +124,7 @@ async fn check(durable: bool, half_done: bool, fails: (&'static str, u64, i32)) 
         crate::scene::expect_tree(&without_partial(&scene), &tree());
     }
     // The next run needs no help.
-    let next = scene.beside(tree(), Script::default());
-    let mut next = next;
+    let mut next = scene.beside(tree(), Script::default());
     next.disk = Disk::new();
     let outcome = next.run().await;
     assert!(outcome.error.is_none(), "{what}: {}", outcome.summary());

@@ -125,6 +125,7 @@ impl Destination {
     }
 
     /// Gives a file that is here the extended attributes of `info`, where they are asked for.
+    ///
     /// # Errors
     /// The system's own.
     pub fn mend_xattrs(&self, path: &RelativePath, info: &FileInfo) -> Result<(), EntryError> {

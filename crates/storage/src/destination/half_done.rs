@@ -3,7 +3,7 @@
 //! In the job's folder it lies under a name that is made from the path where the file will appear:
 //! `part-` and 32 hexadecimal digits. So the next run finds it without a list, which would have to
 //! be written, made durable and believed. What is in it is only ever taken for a guess: see
-//! [`LargeFile::found`](super::LargeFile::found). Why no journal: decision 6.
+//! [`LargeFile::found`](super::LargeFile::found). Why no journal: decision 7.
 
 use std::io;
 use std::ops::Range;
@@ -19,10 +19,10 @@ use crate::file::File;
 use crate::status::{Kind, NotRegular};
 
 use super::job::{JobFolder, Unfinished};
+use super::metadata::OWNER_FILE;
 
 const PREFIX: &[u8] = b"part-";
 const DIGITS: usize = 32;
-const OWNER_FILE: u32 = 0o600;
 
 /// A file that is being written, and what there was of it.
 pub(super) struct HalfDone {

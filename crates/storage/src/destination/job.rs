@@ -23,6 +23,7 @@ use crate::status::Kind;
 
 use super::DestinationError;
 use super::half_done::is_half_done;
+use super::metadata::OWNER_FILE;
 
 /// Hexadecimal digits of a job's hash in the name of its folder.
 const FOLDER_NAME_DIGITS: usize = 32;
@@ -35,7 +36,6 @@ const NUMBERS_TAKEN_MAX: usize = 1024;
 
 const LOCK: &[u8] = b"lock";
 const OWNER_ONLY: u32 = 0o700;
-const OWNER_FILE: u32 = 0o600;
 
 /// What a download is, so that a second run of it is known: from which server, and which path there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -390,7 +390,7 @@ impl Unfinished {
         &self.folder.claimed.folder
     }
 
-    /// Its number, as a name in that folder.
+    /// Its name in that folder.
     pub(super) fn name(&self) -> &Name {
         &self.name
     }

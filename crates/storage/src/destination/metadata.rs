@@ -15,7 +15,7 @@ use super::{DestinationOptions, EntryError};
 /// privileges of a program.
 const XATTR_PREFIX: &[u8] = b"user.";
 
-/// What the owner of a file needs to set its attributes.
+/// What the owner of a file needs to read and write it, and to set its attributes.
 pub(super) const OWNER_FILE: u32 = 0o600;
 
 /// The mode to create a small file with, so that it need not be changed afterwards if it can be
