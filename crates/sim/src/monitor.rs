@@ -33,7 +33,7 @@ pub enum Foul {
     /// RFC 7323 §3.2, RFC 2018 §2.
     #[error("{0:?} used an option that was not agreed upon")]
     NotAgreed(Side),
-    /// RFC 9293 §3.4: only what was sent can be sent again.
+    /// What it sent is no TCP segment, or a damaged one.
     #[error("{0:?} sent something that cannot be read")]
     Unreadable(Side),
 }
@@ -185,7 +185,7 @@ impl End {
         let offered = ack + (i64::from(packet.window) << shift);
         // Rounding to the scale's unit may take a part of one back (RFC 7323 §2.4).
         let back = self.offered_to - offered;
-        if back >= 1 << shift && back > 0 && self.offered_to > 0 {
+        if back >= 1 << shift && self.offered_to > 0 {
             return Err(Foul::WindowTakenBack(side, back));
         }
         self.offered_to = self.offered_to.max(offered);

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use crate::config::Config;
 use crate::deadline::{Deadline, Reason};
-use crate::receiver::shift_for;
+use crate::receiver::{SHIFT_MAX, shift_for};
 use crate::rto::RetransmitTimer;
 use crate::rtt::RttEstimator;
 use crate::time::Instant;
@@ -21,9 +21,6 @@ const MSS_MIN: u64 = 64;
 
 /// What timestamps take in each segment, padding included.
 const TIMESTAMPS_BYTES: u64 = 12;
-
-/// The largest shift that is believed (RFC 7323 §2.3: larger ones count as 14).
-const SHIFT_MAX: u8 = 14;
 
 /// Who spoke first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use read_queue::ReadQueue;
 use reassembly::Reassembly;
 use sack_report::SackReport;
 use window::ReceiveWindow;
-pub(crate) use window::shift_for;
+pub(crate) use window::{SHIFT_MAX, shift_for};
 
 /// Everything between the segments that arrive and what the user reads.
 #[derive(Debug)]

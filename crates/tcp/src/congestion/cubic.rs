@@ -184,7 +184,7 @@ impl CongestionControl for Cubic {
             return;
         }
         let growth = match &mut self.now.hystart {
-            Some(hystart) => hystart.on_ack(acked, self.mss),
+            Some(hystart) => hystart.on_ack(acked),
             None => Growth::By(acked.bytes),
         };
         match growth {

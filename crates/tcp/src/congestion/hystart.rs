@@ -12,9 +12,6 @@ const N_RTT_SAMPLE: u32 = 8;
 const CSS_GROWTH_DIVISOR: u64 = 4;
 const CSS_ROUNDS: u32 = 5;
 
-/// Segments that one acknowledgement may add while data is paced: no limit (§4.3).
-const L_PACED: u64 = u64::MAX;
-
 /// Watches the round trips of slow start for the queue that it builds.
 #[derive(Debug, Clone, Copy)]
 pub struct HyStart {
@@ -50,7 +47,9 @@ impl HyStart {
     }
 
     /// Takes an acknowledgement in slow start and says what the window does (RFC 9406 §4.2).
-    pub fn on_ack(&mut self, acked: &Acked, mss: u64) -> Growth {
+    ///
+    /// Without the limit L for one acknowledgement, since data is paced (§4.3).
+    pub fn on_ack(&mut self, acked: &Acked) -> Growth {
         if acked.acked_to >= self.round_end && self.begin_round(acked.sent_to) {
             return Growth::Done;
         }
@@ -58,7 +57,7 @@ impl HyStart {
             self.round_min = Some(self.round_min.map_or(rtt, |min| min.min(rtt)));
             self.samples += 1;
         }
-        let growth = acked.bytes.min(L_PACED.saturating_mul(mss));
+        let growth = acked.bytes;
         match (self.conservative, self.round_min) {
             (None, _) => {
                 if let Some(min) = self.delay_rise() {
@@ -115,21 +114,18 @@ mod tests {
     fn round(hystart: &mut HyStart, number: u64, millis: u64) -> Growth {
         let mut growth = Growth::Done;
         for index in 0..10 {
-            growth = hystart.on_ack(
-                &Acked {
-                    now: Instant::default(),
-                    bytes: 2 * MSS,
-                    rtt: Some(Duration::from_millis(millis)),
-                    srtt: None,
-                    min_rtt: None,
-                    in_flight: 0,
-                    window_limited: true,
-                    acked_to: number * 100 + index,
-                    sent_to: (number + 1) * 100,
-                    rate: None,
-                },
-                MSS,
-            );
+            growth = hystart.on_ack(&Acked {
+                now: Instant::default(),
+                bytes: 2 * MSS,
+                rtt: Some(Duration::from_millis(millis)),
+                srtt: None,
+                min_rtt: None,
+                in_flight: 0,
+                window_limited: true,
+                acked_to: number * 100 + index,
+                sent_to: (number + 1) * 100,
+                rate: None,
+            });
             if growth == Growth::Done {
                 break;
             }

@@ -121,7 +121,10 @@ impl Connection {
         let Some(handshake) = self.handshake.take() else {
             return;
         };
-        let sack = self.config.sack && handshake.peer().is_some_and(|peer| peer.sack_permitted);
+        let remote = self.remote.ip();
+        let sack = handshake
+            .peer()
+            .is_some_and(|peer| handshake::agree(&self.config, remote, peer).sack);
         let agreed = Agreed {
             mss: self.payload_max,
             sack,

@@ -107,10 +107,7 @@ impl Connection {
     }
 
     fn data_segment(&mut self, now: Instant, outgoing: Outgoing, whole: bool) -> Segment {
-        let options = Options {
-            timestamps: self.timestamps.map(|state| state.option(now)),
-            ..Options::default()
-        };
+        let options = self.options(now);
         let mut segment = self.segment(outgoing.start, options, whole);
         if outgoing.push && !outgoing.payload.is_empty() {
             segment.flags = segment.flags | Flags::PSH;
@@ -141,10 +138,7 @@ impl Connection {
     }
 
     fn bare_ack(&mut self, now: Instant) -> Option<Segment> {
-        let mut options = Options {
-            timestamps: self.timestamps.map(|state| state.option(now)),
-            ..Options::default()
-        };
+        let mut options = self.options(now);
         if self.sender.has_sack() {
             let count_max = SackBlocks::count_beside(options.wire_bytes());
             options.sack = self.receiver.as_ref()?.sack_blocks(count_max);
@@ -156,11 +150,16 @@ impl Connection {
     /// A segment that the peer has to answer: it lies before what it expects (RFC 9293 §3.8.4).
     fn keep_alive_probe(&mut self, now: Instant) -> Option<Segment> {
         self.receiver.as_ref()?;
-        let options = Options {
+        let options = self.options(now);
+        Some(self.segment(self.sender.unacked() - 1, options, false))
+    }
+
+    /// The options that every segment has.
+    fn options(&self, now: Instant) -> Options {
+        Options {
             timestamps: self.timestamps.map(|state| state.option(now)),
             ..Options::default()
-        };
-        Some(self.segment(self.sender.unacked() - 1, options, false))
+        }
     }
 
     /// A segment at `position` that acknowledges what has arrived.

@@ -1,6 +1,6 @@
 //! The window that the peer is offered (RFC 9293 §3.8.6.2.2).
 
-/// The largest shift (RFC 7323 §2.3).
+/// The largest shift; larger ones count as this (RFC 7323 §2.3).
 pub(crate) const SHIFT_MAX: u8 = 14;
 
 /// The largest window: 65,535 shifted by 14 (RFC 7323 §2.2).
