@@ -243,17 +243,7 @@ async fn play(script: &Script, mut stack: Stack<'_>, mut peer: Peer, port: u16) 
 impl Stack<'_> {
     async fn hear(&mut self, packet: &Packet) {
         match self {
-            Self::Kernel {
-                device,
-                listener,
-                stream,
-                ..
-            } => {
-                send(device, packet).await;
-                if let Ok((accepted, _)) = listener.accept() {
-                    *stream = Some(accepted);
-                }
-            }
+            Self::Kernel { device, .. } => send(device, packet).await,
             Self::Ours { connection, now } => {
                 *now = *now + Duration::from_millis(1);
                 match connection {
@@ -298,7 +288,10 @@ impl Stack<'_> {
         let mut packets = Vec::new();
         match self {
             Self::Kernel {
-                device, markers, ..
+                device,
+                listener,
+                stream,
+                markers,
             } => {
                 *markers += 1;
                 let mut marker = Segment::new(SeqNumber::new(*markers), None);
@@ -314,6 +307,9 @@ impl Stack<'_> {
                     let ports = (packet.source.port(), packet.destination.port());
                     let behind = Some(SeqNumber::new(*markers + 1));
                     if ports == (CLOSED_PORT, CLOSED_PORT) && packet.segment.ack == behind {
+                        if let Ok((accepted, _)) = listener.accept() {
+                            *stream = Some(accepted);
+                        }
                         return packets;
                     }
                     if ports == (port, peer_port) {
