@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
 
@@ -22,6 +22,7 @@ use self::case::Case;
 use self::measure::{Measured, Scene};
 use self::peer::{PEERS, Peer};
 use self::table::Row;
+use crate::suite;
 
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask bench [CASE...] [--peers NAME,...] [--repetitions N] [--large-mib N]
@@ -32,7 +33,7 @@ usage: cargo xtask bench [CASE...] [--peers NAME,...] [--repetitions N] [--large
   --repetitions   default 3; of tiny 8 times as many
   --large-mib     size of the large file, default 4096
   --small-files   number of small files, default 100000
-  --destination   default: a new directory in /dev/shm
+  --destination   where a new directory is made, and removed again; default /dev/shm
 ";
 
 /// What to run.
@@ -50,17 +51,15 @@ pub(crate) fn run(root: &Path, arguments: &[OsString]) -> anyhow::Result<ExitCod
         print!("{USAGE}");
         return Ok(ExitCode::SUCCESS);
     };
-    let built = Command::new("cargo")
-        .current_dir(root)
+    let built = suite::cargo(root)
         .args(["build", "--release", "--locked", "--package", "packhorse"])
         .status()
         .context("cannot run cargo")?;
     ensure!(built.success(), "packhorse does not build");
     let work = root.join("target/bench");
-    let memory = plan
-        .destination
-        .clone()
-        .unwrap_or_else(|| format!("/dev/shm/packhorse-bench-{}", std::process::id()).into());
+    // A directory of its own, whoever names its parent: it is removed with all that is in it.
+    let parent = plan.destination.as_deref().unwrap_or(Path::new("/dev/shm"));
+    let memory = parent.join(format!("packhorse-bench-{}", std::process::id()));
     fs::create_dir_all(&memory).with_context(|| format!("cannot make {}", memory.display()))?;
     let scene = Scene::new(root, &work, memory.join("fetched"))?;
     let done = run_cases(&plan, &scene);

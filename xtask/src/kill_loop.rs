@@ -1,22 +1,23 @@
 //! Kills clients and servers at as many moments as wanted.
 
-use std::env;
 use std::ffi::OsString;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+
+use crate::suite;
 
 const TEST: &str = "kill_loop::whatever_is_killed_and_damaged_the_end_is_right";
 
 /// Runs the test of that name in `packhorse`, which reads its numbers from the environment.
 pub(crate) fn run(root: &Path, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     let settings = settings(arguments)?;
-    let mut test = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut test = suite::cargo(root);
     let settings = settings
         .into_iter()
         .map(|(name, value)| (name, value.to_string()));
-    test.current_dir(root).envs(settings);
+    test.envs(settings);
     test.args(["test", "--locked", "--package", "packhorse", "--test", "it"]);
     test.args(["--", "--exact", TEST, "--nocapture"]);
     let status = test.status().context("cannot run cargo")?;

@@ -136,6 +136,9 @@ impl Scratch {
 
     /// Whether breaking the code makes the script fail.
     fn judge(&self, mutation: &Mutation) -> anyhow::Result<bool> {
+        // A script that cannot be read fails too, and would seem to notice.
+        let script = self.tree.join("crates/sim/scripts").join(&mutation.script);
+        ensure!(script.is_file(), "there is no script {}", mutation.script);
         let path = self.tree.join(&mutation.file);
         let text = fs::read_to_string(&path).with_context(|| mutation.file.clone())?;
         fs::write(&path, replace_once(&text, &mutation.old, &mutation.new)?)?;

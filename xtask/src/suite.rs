@@ -93,7 +93,7 @@ fn nextest_is_installed(root: &Path) -> bool {
     version.status().is_ok_and(|status| status.success())
 }
 
-fn cargo(root: &Path) -> Command {
+pub(crate) fn cargo(root: &Path) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root);
     cargo

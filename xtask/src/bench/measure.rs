@@ -1,7 +1,6 @@
 //! One run of a server and a client, and what it took.
 
 use std::env;
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io;
 use std::net::TcpListener;
@@ -49,7 +48,7 @@ pub(super) struct Measured {
 }
 
 /// What `time` says of a process that has ended.
-struct Meter {
+pub(super) struct Meter {
     cpu: f64,
     mib: f64,
 }
@@ -293,7 +292,7 @@ impl Server {
     }
 
     /// Ends it and reads what it took.
-    fn end(mut self) -> anyhow::Result<Meter> {
+    pub(super) fn end(mut self) -> anyhow::Result<Meter> {
         let start = Instant::now();
         self.signal_children("TERM")?;
         while self.timer.try_wait()?.is_none() {
@@ -306,16 +305,18 @@ impl Server {
         read_meter(&self.meter)
     }
 
-    /// Ends it at once.
-    pub(super) fn kill(mut self) -> anyhow::Result<()> {
-        self.signal_children("KILL")?;
-        self.timer.wait()?;
-        Ok(())
-    }
-
     /// `time` itself takes no notice of signals that it could hand on.
     fn signal_children(&self, signal: &str) -> anyhow::Result<()> {
         signal_children(self.timer.id(), signal)
+    }
+}
+
+/// Whoever gives up in between leaves no server behind.
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Ok(None) = self.timer.try_wait() {
+            let _ = self.signal_children("TERM");
+        }
     }
 }
 
@@ -358,8 +359,7 @@ fn read_meter(path: &Path) -> anyhow::Result<Meter> {
 /// Whether somebody listens on `port`: as the kernel's table says, since a connection would be taken
 /// for a client.
 fn is_listening(port: u16) -> io::Result<bool> {
-    let mut local = String::new();
-    let _ = write!(local, ":{port:04X}");
+    let local = format!(":{port:04X}");
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         let listens = fs::read_to_string(table)?.lines().any(|line| {
             let mut fields = line.split_whitespace().skip(1);

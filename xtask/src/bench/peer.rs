@@ -44,6 +44,9 @@ const ALL_BUT_RESUME: &[Case] = &[
     Case::TreeAgain,
 ];
 
+/// The client of every server of plain HTTP.
+const CURL: &str = "curl -sSf -o {to} http://127.0.0.1:{port}/{file}";
+
 pub(super) static PEERS: &[Peer] = &[
     Peer {
         name: "packhorse",
@@ -73,7 +76,7 @@ pub(super) static PEERS: &[Peer] = &[
         traits: "",
         commands: |_, setting| {
             let server = "miniserve -i 127.0.0.1 -p {port} {root}";
-            Ok(setting.commands(server, "curl -sSf -o {to} http://127.0.0.1:{port}/{file}"))
+            Ok(setting.commands(server, CURL))
         },
     },
     Peer {
@@ -83,7 +86,7 @@ pub(super) static PEERS: &[Peer] = &[
         traits: "",
         commands: |_, setting| {
             let server = "dufs -b 127.0.0.1 -p {port} {root}";
-            Ok(setting.commands(server, "curl -sSf -o {to} http://127.0.0.1:{port}/{file}"))
+            Ok(setting.commands(server, CURL))
         },
     },
     Peer {
@@ -191,7 +194,7 @@ fn packhorse(_: &Scene, setting: &Setting) -> io::Result<Commands> {
 fn nginx_curl(scene: &Scene, setting: &Setting, tls: bool) -> io::Result<Commands> {
     let client = match tls {
         true => "curl -sSfk -o {to} https://127.0.0.1:{port}/{file}",
-        false => "curl -sSf -o {to} http://127.0.0.1:{port}/{file}",
+        false => CURL,
     };
     Ok(setting.commands(&nginx(scene, setting, tls)?, client))
 }

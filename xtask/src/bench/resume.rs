@@ -27,7 +27,7 @@ pub(super) fn run(scene: &Scene, setting: &Setting, peer: &Peer) -> anyhow::Resu
     }
     signal_children(client.id(), "KILL")?;
     client.wait()?;
-    server.kill()?;
+    server.end()?;
     flip(&setting.destination)?;
     scene.run(setting, peer)
 }
