@@ -11,7 +11,22 @@ use toml::de::{DeTable, DeValue};
 use crate::tree::Tree;
 
 /// The rules, how each is broken, and the script that must fail then.
-const LIST: &str = "crates/sim/mutations.toml";
+pub(crate) const LIST: &str = "crates/sim/mutations.toml";
+
+/// Where the scripts are.
+const SCRIPTS: &str = "crates/sim/scripts";
+
+const USAGE: &str = "\
+usage: cargo xtask mutate [WORD...]
+
+Breaks the rules of the TCP crate one by one, each in a copy of the tree, and plays the script
+that must notice. Without a WORD all of them, which takes half an hour; with some, those whose
+rule or script holds one of them:
+
+  cargo xtask mutate 'RFC 5961' prr/
+
+The list is crates/sim/mutations.toml; `cargo xtask tidy` says which of its rows are out of date.
+";
 
 /// One way to break the code.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,15 +45,19 @@ struct Mutation {
 
 /// Breaks every rule whose text or script holds one of `words`, or all if there are none.
 pub(crate) fn run(root: &Path, words: &[OsString]) -> anyhow::Result<ExitCode> {
+    if words.iter().any(|word| word == "--help" || word == "-h") {
+        print!("{USAGE}");
+        return Ok(ExitCode::SUCCESS);
+    }
     let list = fs::read_to_string(root.join(LIST)).with_context(|| format!("no {LIST}"))?;
-    let mutations = parse(&list)?;
+    let mutations = choose(parse(&list)?, words)?;
     let scratch = Scratch::make(root)?;
     ensure!(
         scratch.scripts_hold(&[])?,
         "the scripts do not hold even before a rule is broken"
     );
     let (mut noticed, mut missed) = (0, Vec::new());
-    for mutation in mutations.iter().filter(|one| is_chosen(one, words)) {
+    for mutation in &mutations {
         let Mutation { rule, script, .. } = mutation;
         match scratch.judge(mutation) {
             Ok(true) => {
@@ -64,6 +83,52 @@ pub(crate) fn run(root: &Path, words: &[OsString]) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// The lines of the list at which a row breaks nothing any more, or nobody would notice, and why.
+pub(crate) fn stale(list: &str, tree: &Tree) -> Vec<(usize, String)> {
+    let mutations = match parse(list) {
+        Ok(mutations) => mutations,
+        Err(error) => return vec![(1, format!("{error:#}"))],
+    };
+    let mut stale = Vec::new();
+    for mutation in mutations {
+        if let Err(error) = mutation.check(tree) {
+            let rule = list.find(&mutation.rule).unwrap_or_default();
+            let line = list[..rule].lines().count().max(1);
+            stale.push((line, format!("{error:#}; mend the row")));
+        }
+    }
+    stale
+}
+
+impl Mutation {
+    /// Whether there is still something to break, and somebody to notice.
+    fn check(&self, tree: &Tree) -> anyhow::Result<()> {
+        let Self { file, old, new, .. } = self;
+        let text = tree.text(file).with_context(|| format!("{file} is gone"))?;
+        let broken = replace_once(text, old, new)?;
+        ensure!(broken != text, "`new` is the same as `old`");
+        let script = format!("{SCRIPTS}/{}", self.script);
+        ensure!(tree.text(&script).is_some(), "{script} is gone");
+        Ok(())
+    }
+}
+
+/// Those whose rule or script holds one of `words`, or all if there are none.
+///
+/// # Errors
+/// There is no such row: a misspelt word must not look like a rule that is guarded.
+fn choose(mutations: Vec<Mutation>, words: &[OsString]) -> anyhow::Result<Vec<Mutation>> {
+    let chosen: Vec<Mutation> = mutations
+        .into_iter()
+        .filter(|one| is_chosen(one, words))
+        .collect();
+    ensure!(
+        !chosen.is_empty(),
+        "no rule and no script in {LIST} holds any of the words; `--help` says more"
+    );
+    Ok(chosen)
 }
 
 fn is_chosen(mutation: &Mutation, words: &[OsString]) -> bool {
@@ -137,7 +202,7 @@ impl Scratch {
     /// Whether breaking the code makes the script fail.
     fn judge(&self, mutation: &Mutation) -> anyhow::Result<bool> {
         // A script that cannot be read fails too, and would seem to notice.
-        let script = self.tree.join("crates/sim/scripts").join(&mutation.script);
+        let script = self.tree.join(SCRIPTS).join(&mutation.script);
         ensure!(script.is_file(), "there is no script {}", mutation.script);
         let path = self.tree.join(&mutation.file);
         let text = fs::read_to_string(&path).with_context(|| mutation.file.clone())?;
@@ -188,7 +253,9 @@ mod tests {
         };
         assert!(is_chosen(&mutation, &["s".into(), "x".into()]));
         assert!(!is_chosen(&mutation, &["x".into()]));
-        assert_eq!(parse(text).unwrap(), [mutation]);
+        assert!(choose(vec![mutation], &["x".into()]).is_err());
+        let mutation = parse(text).unwrap().remove(0);
+        assert_eq!(mutation.rule, "r");
         let error = parse(&text.replace("rule", "role")).unwrap_err();
         assert!(error.to_string().contains("no `rule`"), "{error}");
     }

@@ -14,11 +14,12 @@ mod documents;
 mod engines;
 mod length;
 mod manifest;
+mod mutations;
 mod names;
 mod text;
 mod unsafe_code;
 
-const RULES: [fn(&Tree) -> Vec<Finding>; 12] = [
+const RULES: [fn(&Tree) -> Vec<Finding>; 13] = [
     manifest::check_readable,
     manifest::check_folders,
     manifest::check_lints,
@@ -29,6 +30,7 @@ const RULES: [fn(&Tree) -> Vec<Finding>; 12] = [
     length::check,
     names::check,
     text::check,
+    mutations::check,
     documents::check_links,
     documents::check_shape,
 ];
