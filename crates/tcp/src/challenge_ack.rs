@@ -24,7 +24,7 @@ const DOUBLINGS_MAX: u32 = 5;
 ///
 /// On a path of a second, two such stacks never reach ten in five seconds: while nothing
 /// that is acceptable comes, each span is twice as long as the one before it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ChallengeAcks {
     since: Option<Instant>,
     sent: u32,

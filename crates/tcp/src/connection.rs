@@ -4,6 +4,7 @@ mod arrive;
 mod close;
 mod expire;
 mod open;
+mod remnant;
 mod syn_sent;
 mod transmit;
 

@@ -119,6 +119,12 @@ impl Handshake {
         self.timer.ensure_started(now);
     }
 
+    /// Our SYN went out before there was a handshake, at a time that nobody knows.
+    pub(crate) fn assume_sent(&mut self) {
+        self.due = false;
+        self.transmissions = 1;
+    }
+
     /// Whether our SYN was sent more than once because the time was up.
     pub(crate) fn was_retransmitted(&self) -> bool {
         self.transmissions > 1 && self.role != Role::Simultaneous

@@ -38,6 +38,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! An [`Endpoint`] holds many connections and the listeners that they come to. It is drained in
+//! the same way, and looks only at connections to which something happened.
+//!
 //! What is done of which RFC, and where we differ, is in `CONFORMANCE.md` beside this crate.
 #![no_std]
 
@@ -49,6 +52,7 @@ pub mod congestion;
 mod connection;
 mod deadline;
 mod delivery_rate;
+mod endpoint;
 mod event;
 mod event_queue;
 mod handshake;
@@ -80,6 +84,10 @@ pub mod wire;
 pub use config::{Config, KeepAlive, RtoBounds, UserTimeout};
 pub use connection::{Connection, Read, Transmit};
 pub use deadline::{Deadline, Reason};
+pub use endpoint::{
+    ConnectionId, Endpoint, EndpointConfig, EndpointEvent, EndpointStats, ListenAt, ListenerId,
+    OpenError,
+};
 pub use event::{Event, Failure};
 pub use isn::IsnGenerator;
 pub use seq::SeqNumber;

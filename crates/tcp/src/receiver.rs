@@ -82,6 +82,11 @@ impl Receiver {
         self.window.edge()
     }
 
+    /// By how much our windows are shifted.
+    pub(crate) fn shift(&self) -> u8 {
+        self.window.shift()
+    }
+
     /// Last.ACK.sent of RFC 7323 §4.3.
     pub(crate) fn last_ack_sent(&self) -> u64 {
         self.last_ack_sent

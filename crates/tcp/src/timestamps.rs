@@ -27,6 +27,11 @@ impl TimestampState {
         }
     }
 
+    /// The peer's value that we echo (TS.Recent).
+    pub(crate) fn recent(&self) -> u32 {
+        self.recent
+    }
+
     /// The option of a segment sent now.
     pub(crate) fn option(&self, now: Instant) -> Timestamps {
         Timestamps {

@@ -36,6 +36,12 @@ impl Transmit {
     }
 }
 
+impl From<Packet> for Transmit {
+    fn from(packet: Packet) -> Self {
+        Self { packet }
+    }
+}
+
 impl Connection {
     /// A reset, then the SYN, then an acknowledgement that says more than fits beside
     /// data, then data, then a bare acknowledgement.

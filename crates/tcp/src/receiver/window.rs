@@ -37,6 +37,10 @@ impl ReceiveWindow {
         }
     }
 
+    pub(super) fn shift(&self) -> u8 {
+        self.shift
+    }
+
     pub(super) fn edge(&self) -> u64 {
         self.edge
     }

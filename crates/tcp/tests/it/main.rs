@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod behaviours;
+mod endpoint;
 mod forged;
 mod hostile;
 mod lab;

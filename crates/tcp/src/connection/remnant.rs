@@ -1,0 +1,39 @@
+//! What an endpoint keeps of a connection once its user has let go, and how it makes one from a cookie.
+
+use super::Connection;
+use crate::endpoint::Remnant;
+use crate::state::State;
+
+impl Connection {
+    /// What TIME-WAIT has to remember; `None` in any other state.
+    pub(crate) fn remnant(&self) -> Option<Remnant> {
+        let until = self
+            .time_wait_until
+            .filter(|_| self.state == State::TimeWait)?;
+        let receiver = self.receiver.as_ref()?;
+        let window = receiver.edge().saturating_sub(receiver.next()) >> receiver.shift();
+        Some(Remnant {
+            local: self.local,
+            remote: self.remote,
+            next: self.sender.space().number(self.sender.next()),
+            expected: receiver.space().number(receiver.next()),
+            window: u16::try_from(window).unwrap_or(u16::MAX),
+            timestamps: self.timestamps,
+            challenges: self.challenges,
+            until,
+            span: self.config.time_wait,
+        })
+    }
+
+    /// Our SYN went out already, as a cookie, and nobody knows when.
+    pub(crate) fn assume_syn_sent(&mut self) {
+        if let Some(handshake) = &mut self.handshake {
+            handshake.assume_sent();
+        }
+    }
+
+    /// Whether `poll_event` would give something.
+    pub(crate) fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+}

@@ -1,0 +1,219 @@
+//! The connections, by number and by their ends, and when each needs the clock.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use super::accept_queue::ListenerId;
+use super::ends::Ends;
+use crate::connection::Connection;
+use crate::deadline::Deadline;
+use crate::time::Instant;
+
+/// A connection of an endpoint, from `accept` or `connect` until `release`.
+///
+/// It is never given to two connections, so that an old one does no harm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId {
+    index: u32,
+    generation: u32,
+}
+
+/// Whose a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// A peer's SYN was answered.
+    HalfOpen(ListenerId),
+    /// It waits in the accept queue.
+    Waiting(ListenerId),
+    /// A user has it.
+    Owned,
+    /// The user has let go.
+    Released,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) connection: Connection,
+    pub(super) stage: Stage,
+    pub(super) is_dirty: bool,
+    /// It is among those whose user has something to hear.
+    pub(super) has_events: bool,
+    /// Its ends lead to it.
+    is_linked: bool,
+    /// What stands in `Table::alarms` for it: its deadline, or an earlier time.
+    alarm: Option<Deadline>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    by_ends: BTreeMap<Ends, u32>,
+    alarms: BTreeSet<(Instant, u32)>,
+    half_open: usize,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    entry: Option<Box<Entry>>,
+}
+
+impl Table {
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    pub(super) fn half_open(&self) -> usize {
+        self.half_open
+    }
+
+    pub(super) fn contains(&self, ends: &Ends) -> bool {
+        self.by_ends.contains_key(ends)
+    }
+
+    pub(super) fn find(&self, ends: &Ends) -> Option<ConnectionId> {
+        self.by_ends.get(ends).map(|&index| self.id(index))
+    }
+
+    /// Takes a connection whose ends are free.
+    pub(super) fn insert(&mut self, connection: Connection, stage: Stage) -> ConnectionId {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            u32::try_from(self.slots.len() - 1).expect("2^32 connections take more than 2^40 bytes")
+        });
+        self.half_open += usize::from(matches!(stage, Stage::HalfOpen(_)));
+        let ends = Ends::new(connection.local(), connection.remote());
+        self.by_ends.insert(ends, index);
+        self.slots[index as usize].entry = Some(Box::new(Entry {
+            connection,
+            stage,
+            is_dirty: false,
+            has_events: false,
+            is_linked: true,
+            alarm: None,
+        }));
+        self.id(index)
+    }
+
+    pub(super) fn get(&self, id: ConnectionId) -> Option<&Entry> {
+        let slot = self.slots.get(id.index as usize)?;
+        slot.entry
+            .as_deref()
+            .filter(|_| slot.generation == id.generation)
+    }
+
+    pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Entry> {
+        let slot = self.slots.get_mut(id.index as usize)?;
+        slot.entry
+            .as_deref_mut()
+            .filter(|_| slot.generation == id.generation)
+    }
+
+    /// Its ends are free for another connection; the user may still read what has come.
+    pub(super) fn unlink(&mut self, id: ConnectionId) {
+        let Some(entry) = self.get_mut(id) else {
+            return;
+        };
+        if core::mem::take(&mut entry.is_linked) {
+            let ends = Ends::new(entry.connection.local(), entry.connection.remote());
+            self.by_ends.remove(&ends);
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: ConnectionId) {
+        self.unlink(id);
+        self.set_alarm(id, None);
+        self.leave_half_open(id);
+        if self.get(id).is_some() {
+            let slot = &mut self.slots[id.index as usize];
+            slot.entry = None;
+            // After 2^32 connections in one slot an id comes again; it must be long forgotten.
+            slot.generation = slot.generation.wrapping_add(1);
+            self.free.push(id.index);
+        }
+    }
+
+    /// What was half open waits now, or is let go.
+    pub(super) fn advance(&mut self, id: ConnectionId, stage: Stage) {
+        self.leave_half_open(id);
+        if let Some(entry) = self.get_mut(id) {
+            entry.stage = stage;
+        }
+    }
+
+    fn leave_half_open(&mut self, id: ConnectionId) {
+        if let Some(entry) = self.get_mut(id)
+            && matches!(entry.stage, Stage::HalfOpen(_))
+        {
+            entry.stage = Stage::Released;
+            self.half_open -= 1;
+        }
+    }
+
+    /// Every connection that a listener has and nobody has accepted.
+    pub(super) fn of_listener(&self, listener: ListenerId) -> Vec<ConnectionId> {
+        let slots = self.slots.iter().zip(0..);
+        let of_listener = slots.filter_map(|(slot, index)| match slot.entry.as_ref()?.stage {
+            Stage::HalfOpen(of) | Stage::Waiting(of) if of == listener => Some(self.id(index)),
+            _ => None,
+        });
+        of_listener.collect()
+    }
+
+    /// Sees that the clock is heard by the time that the connection asks for.
+    ///
+    /// One that asks for a later time than before is heard at the earlier one too: most
+    /// deadlines move with every segment and never come, and moving them in the set each time
+    /// would be the greater cost.
+    pub(super) fn refresh_alarm(&mut self, id: ConnectionId) {
+        let Some(entry) = self.get_mut(id) else {
+            return;
+        };
+        let due = entry.connection.poll_timeout();
+        let is_covered = match (entry.alarm, due) {
+            (Some(alarm), Some(due)) => alarm.at() <= due.at(),
+            (_, None) => true,
+            (None, Some(_)) => false,
+        };
+        if !is_covered {
+            self.set_alarm(id, due);
+        }
+    }
+
+    fn set_alarm(&mut self, id: ConnectionId, due: Option<Deadline>) {
+        let Some(entry) = self.get_mut(id) else {
+            return;
+        };
+        let before = core::mem::replace(&mut entry.alarm, due);
+        if let Some(before) = before {
+            self.alarms.remove(&(before.at(), id.index));
+        }
+        if let Some(due) = due {
+            self.alarms.insert((due.at(), id.index));
+        }
+    }
+
+    /// The first alarm.
+    pub(super) fn next_alarm(&self) -> Option<Deadline> {
+        let (_, index) = self.alarms.first()?;
+        self.slots[*index as usize].entry.as_ref()?.alarm
+    }
+
+    /// A connection whose alarm has come by `now`, without it.
+    pub(super) fn pop_alarm(&mut self, now: Instant) -> Option<ConnectionId> {
+        let &(at, index) = self.alarms.first()?;
+        if at > now {
+            return None;
+        }
+        let id = self.id(index);
+        self.set_alarm(id, None);
+        Some(id)
+    }
+
+    fn id(&self, index: u32) -> ConnectionId {
+        let generation = self.slots[index as usize].generation;
+        ConnectionId { index, generation }
+    }
+}
