@@ -1,6 +1,7 @@
 //! Dials a server and greets it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use packhorse_protocol::key::{Pin, Token};
@@ -34,6 +35,7 @@ pub struct Connector<D> {
     dial: D,
     token: Option<Token>,
     buffers: Arc<FrameBuffers>,
+    received_bytes: Arc<AtomicU64>,
 }
 
 /// Why there is no conversation with the server, or no more.
@@ -133,7 +135,14 @@ impl<D: Dial> Connector<D> {
             dial,
             token,
             buffers: Arc::new(FrameBuffers::new(FREE_BUFFERS_MAX)),
+            received_bytes: Arc::default(),
         })
+    }
+
+    /// Bytes that have come from the server, over all connections so far.
+    #[must_use]
+    pub fn received_bytes(&self) -> u64 {
+        self.received_bytes.load(Ordering::Relaxed)
     }
 
     /// Dials, and sends the greeting.
@@ -153,7 +162,7 @@ impl<D: Dial> Connector<D> {
         let Dialled { native, pin, .. } = self.dial.dial().await?;
         let (reader, writer) = tokio::io::split(native.stream);
         let session = ClientSession::new(self.token.clone(), native.binding);
-        let (reader, silence) = Silence::over(reader);
+        let (reader, silence) = Silence::over(reader, &self.received_bytes);
         let mut conversation = Conversation {
             frames: FrameReader::new(reader).with_buffers(Arc::clone(&self.buffers)),
             silence,

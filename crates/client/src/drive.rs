@@ -70,10 +70,9 @@ enum Asked {
 /// Gives back what was asked for and not answered, however the driver ends.
 impl<S> Drop for Driver<'_, S> {
     fn drop(&mut self) {
-        self.crew
-            .site
-            .plan
-            .handle_lost(self.slot, self.asked.drain(..));
+        let site = &self.crew.site;
+        site.totals.connections.fetch_sub(1, Ordering::Relaxed);
+        site.plan.handle_lost(self.slot, self.asked.drain(..));
     }
 }
 

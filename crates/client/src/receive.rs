@@ -14,11 +14,12 @@ use crate::group_table::add_to_runs;
 use crate::large::{LargeDownload, Progress, Verdict};
 use crate::place::Site;
 use crate::plan::{Reader, Wanted};
-use crate::report::{Failure, Totals};
+use crate::report::{Event, Failure, Totals};
 
 impl Site {
     /// Begins a file that is fetched in groups, or compared with the one that is there.
     pub(crate) fn begin(&self, wanted: Wanted) {
+        self.observer.handle(Event::Begun { path: &wanted.path });
         if wanted.compare {
             return self.begin_comparison(wanted);
         }

@@ -18,6 +18,11 @@ pub trait Observer: Send + Sync {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
+    /// A large file is begun, or begun again.
+    Begun {
+        /// Where it will be in the destination.
+        path: &'a RelativePath,
+    },
     /// A file is in place, its content fetched and verified.
     Fetched {
         /// Where it is in the destination.

@@ -21,6 +21,8 @@ const SLOW_BYTES_MIN: u64 = 4 << 10;
 pub(crate) struct CountedReader<R> {
     reader: R,
     bytes: Arc<AtomicU64>,
+    /// What all connections to the server have read.
+    all_bytes: Arc<AtomicU64>,
 }
 
 /// Since when an answer is waited for, and what has come meanwhile.
@@ -38,12 +40,13 @@ struct Wait {
 }
 
 impl Silence {
-    /// Watches over what comes through `reader`.
-    pub(crate) fn over<R>(reader: R) -> (CountedReader<R>, Self) {
+    /// Watches over what comes through `reader`, and adds it to `all_bytes` too.
+    pub(crate) fn over<R>(reader: R, all_bytes: &Arc<AtomicU64>) -> (CountedReader<R>, Self) {
         let bytes = Arc::<AtomicU64>::default();
         let counted = CountedReader {
             reader,
             bytes: Arc::clone(&bytes),
+            all_bytes: Arc::clone(all_bytes),
         };
         (counted, Self { bytes, wait: None })
     }
@@ -97,6 +100,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for CountedReader<R> {
         ready!(Pin::new(&mut self.reader).poll_read(context, buffer))?;
         let read = buffer.filled().len() - before;
         self.bytes.fetch_add(read as u64, Ordering::Relaxed);
+        self.all_bytes.fetch_add(read as u64, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 }

@@ -22,8 +22,8 @@ use tokio::runtime::Handle;
 use crate::events::{EventLog, PathText, Record};
 use crate::exit::{CommandError, Exit, OrExit, Outcome, output_ended};
 use crate::output::say;
-use crate::progress::SoFar;
 use crate::rate::Rate;
+use crate::so_far::SoFar;
 use crate::sole_file::sole_file;
 use crate::trust::{self, Server, TrustSettings};
 

@@ -10,7 +10,8 @@ use packhorse_protocol::escape::Escaped;
 use serde::Serialize;
 
 use crate::exit::{CommandError, Exit, OrExit, output_ended};
-use crate::progress::{Again, SoFar};
+use crate::progress::Moment;
+use crate::so_far::{Again, SoFar};
 
 /// A path in a line of JSON.
 #[derive(Debug, Serialize)]
@@ -48,6 +49,20 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
 pub(crate) enum Record {
     /// An address is turned to.
     Begin { address: String },
+    /// How far it is, once a second.
+    Progress {
+        files_done: u64,
+        files_seen: u64,
+        bytes_done: u64,
+        bytes_seen: u64,
+        /// What was seen is all there is.
+        listing_ended: bool,
+        connections: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bytes_per_second: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seconds_left: Option<u64>,
+    },
     /// A file has arrived.
     Fetched {
         #[serde(flatten)]
@@ -112,6 +127,27 @@ pub(crate) enum Record {
 }
 
 impl Record {
+    /// How far it is.
+    #[must_use]
+    pub(crate) fn progress(moment: &Moment) -> Self {
+        let Moment {
+            so_far,
+            connections,
+            rate,
+            left,
+        } = moment;
+        Self::Progress {
+            files_done: so_far.files_done(),
+            files_seen: so_far.files_seen,
+            bytes_done: so_far.bytes_done(),
+            bytes_seen: so_far.bytes_seen,
+            listing_ended: so_far.listing_ended,
+            connections: *connections,
+            bytes_per_second: *rate,
+            seconds_left: left.map(|left| left.as_secs()),
+        }
+    }
+
     /// The last line, for what was done in `seconds`.
     #[must_use]
     pub(crate) fn summary(so_far: SoFar, seconds: f64, exit: Exit) -> Self {

@@ -21,6 +21,8 @@ pub(crate) enum Exit {
     Integrity,
     /// This machine's disk is to blame.
     LocalIo,
+    /// The person has had enough.
+    Interrupted,
 }
 
 /// What a command comes to.
@@ -57,18 +59,21 @@ impl Exit {
             Self::Refused => 4,
             Self::Integrity => 5,
             Self::LocalIo => 6,
+            // As a shell tells of a command that SIGINT has ended.
+            Self::Interrupted => 130,
         }
     }
 
     fn rank(self) -> u8 {
         match self {
-            Self::Refused => 0,
-            Self::Integrity => 1,
-            Self::LocalIo => 2,
-            Self::NoConnection => 3,
-            Self::SomeFailed => 4,
-            Self::Usage => 5,
-            Self::Done => 6,
+            Self::Interrupted => 0,
+            Self::Refused => 1,
+            Self::Integrity => 2,
+            Self::LocalIo => 3,
+            Self::NoConnection => 4,
+            Self::SomeFailed => 5,
+            Self::Usage => 6,
+            Self::Done => 7,
         }
     }
 }

@@ -16,7 +16,8 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::SignalKind;
 
 use crate::exit::{CommandError, Exit, OrExit};
-use crate::progress::{ProgressLine, SoFar};
+use crate::progress::{Moment, ProgressLine};
+use crate::so_far::SoFar;
 use crate::trust::Server;
 
 /// Threads that serve the network: a download has few connections.
@@ -75,6 +76,8 @@ pub(crate) struct Fetch<'a> {
     pub(crate) observer: Arc<dyn Observer>,
     /// Shows how far it is.
     pub(crate) progress: &'a ProgressLine,
+    /// Hears of that once in a while.
+    pub(crate) report: Option<&'a (dyn Fn(&Moment) + Sync)>,
 }
 
 /// What a download came to.
@@ -103,9 +106,14 @@ impl Fetch<'_> {
             totals: Arc::clone(&totals),
             observer: self.observer,
         };
+        let connector = &self.server.connector;
+        let received_before = connector.received_bytes();
+        let received = || connector.received_bytes() - received_before;
         let ended = tokio::select! {
-            ended = download.run(&self.server.connector) => ended,
-            never = self.progress.follow(&totals) => match never {},
+            // The first report comes before the first event.
+            biased;
+            never = self.progress.follow(&totals, received, self.report) => match never {},
+            ended = download.run(connector) => ended,
         };
         self.progress.clear();
         let (server_is_known, ended) = match ended {

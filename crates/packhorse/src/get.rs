@@ -19,8 +19,9 @@ use crate::cat::{self, CatSettings};
 use crate::events::{EventLog, Record};
 use crate::exit::{CommandError, Exit, Outcome};
 use crate::fetch::{Fetch, FetchEnd, client_runtime, client_workers};
-use crate::progress::{Again, ProgressLine, SoFar};
+use crate::progress::{Moment, ProgressLine};
 use crate::settings::{GetDestination, GetSettings};
+use crate::so_far::{Again, SoFar};
 use crate::sole_file::sole_file;
 use crate::trust::{self, Server, TrustSettings};
 
@@ -117,6 +118,9 @@ impl Get<'_> {
             exit = exit.and(end.exit);
             is_any_reached |= end.is_reached;
             all = all.and(end.so_far);
+            if exit == Exit::Interrupted {
+                break;
+            }
         }
         self.observer.say_skipped(self.quiet);
         let elapsed = start.elapsed();
@@ -140,6 +144,11 @@ impl Get<'_> {
     }
 
     async fn fetch(&self, address: &Address) -> FetchEnd {
+        let events = self.observer.events();
+        let report = |moment: &Moment| {
+            self.progress
+                .suspend(|| events.write(&Record::progress(moment)));
+        };
         match self.begin(address).await {
             Ok((mut server, path)) => {
                 let fetch = Fetch {
@@ -154,8 +163,9 @@ impl Get<'_> {
                     workers: Arc::clone(&self.workers),
                     observer: Arc::clone(&self.observer) as _,
                     progress: &self.progress,
+                    report: events.is_wanted().then_some(&report as _),
                 };
-                fetch.run().await
+                self.unless_interrupted(fetch.run()).await
             }
             Err(CommandError { exit, error }) => FetchEnd {
                 so_far: SoFar::default(),
@@ -163,6 +173,26 @@ impl Get<'_> {
                 exit,
                 error: Some(error),
             },
+        }
+    }
+
+    /// On a terminal, Ctrl-C leaves a line that says how to go on.
+    async fn unless_interrupted(&self, fetching: impl Future<Output = FetchEnd>) -> FetchEnd {
+        if !self.progress.is_shown() {
+            return fetching.await;
+        }
+        tokio::select! {
+            end = fetching => end,
+            _ = tokio::signal::ctrl_c() => {
+                self.progress.clear();
+                let why = "interrupted; the same command again goes on from here";
+                FetchEnd {
+                    so_far: SoFar::default(),
+                    is_reached: false,
+                    exit: Exit::Interrupted,
+                    error: Some(anyhow::anyhow!(why)),
+                }
+            }
         }
     }
 

@@ -4,9 +4,11 @@
 //! command runs.
 
 mod address;
+mod bottom_lines;
 mod byte_count;
 mod cat;
 mod demo;
+mod display_width;
 mod environment;
 mod events;
 mod exit;
@@ -28,6 +30,7 @@ mod serve;
 mod settings;
 mod shell;
 mod signals;
+mod so_far;
 mod sole_file;
 mod state;
 mod talk;

@@ -24,7 +24,9 @@ pub(crate) fn print(line: impl Display) -> io::Result<()> {
     out.flush()
 }
 
-fn without_controls(text: &str) -> String {
+/// `text` with every control character but the line feed escaped.
+#[must_use]
+pub(crate) fn without_controls(text: &str) -> String {
     let mut harmless = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_control() && character != '\n' {

@@ -196,6 +196,7 @@ impl Shell {
             workers: Arc::clone(&self.workers),
             observer: Arc::new(ShellObserver::new(Arc::clone(&progress))),
             progress: &progress,
+            report: None,
             server: &mut self.server,
         };
         let ended = interruptible(&self.runtime, self.is_interactive, fetch.run());

@@ -93,6 +93,7 @@ impl GetObserver {
 
 impl Observer for GetObserver {
     fn handle(&self, event: Event<'_>) {
+        self.progress.note(&event);
         if self.events.is_wanted()
             && let Some(record) = record_of(&event)
         {

@@ -1,5 +1,6 @@
 //! `packhorse get plain://…`
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use packhorse_protocol::plain_address::PlainName;
@@ -11,9 +12,10 @@ use crate::exit::{CommandError, Exit, Outcome};
 use crate::fetch::{client_runtime, client_workers};
 use crate::get::Summary;
 use crate::output::say;
-use crate::progress::{ProgressLine, SoFar};
+use crate::progress::ProgressLine;
 use crate::rate::Rate;
 use crate::settings::{PlainDestination, PlainFile, PlainGetSettings};
+use crate::so_far::SoFar;
 
 /// What to do about a file that is here already.
 const ADVICE: &str = "--overwrite replaces it, --keep-both keeps both";
@@ -131,9 +133,11 @@ impl PlainGet<'_> {
             address: address.clone(),
         });
         let saving = server.save(name, local_name, is_last, &self.folder);
+        let totals = &self.folder.totals;
+        let received = || totals.bytes_fetched.load(Ordering::Relaxed);
         let saved = tokio::select! {
             saved = saving => saved,
-            never = self.progress.follow(&self.folder.totals) => match never {},
+            never = self.progress.follow(totals, received, None) => match never {},
         };
         self.progress.clear();
         let failure = match saved {

@@ -21,6 +21,7 @@ impl ShellObserver {
 
 impl Observer for ShellObserver {
     fn handle(&self, event: Event<'_>) {
+        self.progress.note(&event);
         let line = match event {
             Event::Fetched { path, bytes, .. } => format!("wrote {path}, {bytes} bytes"),
             Event::Kept { path } => format!("kept {path}: it is here already, the same"),

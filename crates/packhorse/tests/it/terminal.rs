@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::sandbox::Sandbox;
 
-const TIME_MAX: Duration = Duration::from_secs(30);
+const TIME_MAX: Duration = Duration::from_secs(60);
 
 /// A terminal with a shell of its own tmux server, which ends with it.
 struct Terminal {
@@ -73,17 +73,21 @@ impl Terminal {
     }
 
     /// Waits until the screen shows `text`. Returns the screen.
+    #[track_caller]
     fn wait_for(&self, text: &str) -> String {
+        self.wait_until(|screen| screen.contains(text))
+    }
+
+    /// Waits until the screen is as it should be. Returns the screen.
+    #[track_caller]
+    fn wait_until(&self, is_right: impl Fn(&str) -> bool) -> String {
         let start = Instant::now();
         loop {
             let screen = self.tmux(&["capture-pane", "-p"]);
-            if screen.contains(text) {
+            if is_right(&screen) {
                 return screen;
             }
-            assert!(
-                start.elapsed() < TIME_MAX,
-                "{text:?} does not appear:\n{screen}"
-            );
+            assert!(start.elapsed() < TIME_MAX, "it stays like this:\n{screen}");
             sleep(Duration::from_millis(20));
         }
     }
@@ -132,6 +136,39 @@ fn a_person_is_asked_and_sees_how_far_it_is() {
         !screen.contains(" left "),
         "the progress line is still there:\n{screen}"
     );
+}
+
+#[test]
+fn the_lines_fit_whatever_the_terminal_becomes() {
+    let sandbox = Sandbox::new();
+    let name = "照片二零二四年夏天海边很长的名字的归档文件备份第一卷.tar.gz";
+    sandbox.serve_file(name, vec![5; 40 << 20]);
+    let server = sandbox.serve(&["--rate-limit", "1M"]);
+    let Some(terminal) = Terminal::open(&sandbox) else {
+        return;
+    };
+    let get = format!("{} get {}", env!("CARGO_BIN_EXE_packhorse"), server.address);
+    terminal.send(&format!("clear; echo above; {get}; echo code=$?"), "Enter");
+    for (columns, rows, named) in [
+        ("30", "24", Some("…")),
+        ("200", "24", Some(name)),
+        ("40", "4", None),
+        ("80", "24", Some(name)),
+    ] {
+        terminal.tmux(&["resize-window", "-x", columns, "-y", rows]);
+        terminal.wait_until(|screen| {
+            let count = |text: &str| screen.matches(text).count();
+            let lines = screen.trim_end().lines().rev();
+            let pace = lines.clone().nth(usize::from(named.is_some()));
+            pace.is_some_and(|line| line.contains('%') || line.contains(" MB"))
+                && named.is_none_or(|named| count(named) == 1 && count("of 1 files") == 1)
+                && (named.is_some() || count("of 1 files") == 0)
+        });
+    }
+    terminal.send("", "C-c");
+    let screen = terminal.wait_for("code=130");
+    assert!(screen.contains("interrupted; the same"), "{screen}");
+    assert!(!screen.contains("of 1 files"), "{screen}");
 }
 
 #[test]
