@@ -8,6 +8,8 @@ mod remnant;
 mod syn_sent;
 mod transmit;
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -38,12 +40,14 @@ use crate::wire::Segment;
 /// must not go backwards.
 #[derive(Debug)]
 pub struct Connection {
-    config: Config,
+    /// Shared by the connections of an endpoint, but for the timestamp offset in it.
+    config: Arc<Config>,
+    timestamp_offset: u32,
     local: SocketAddr,
     remote: SocketAddr,
     state: State,
     /// Until both SYNs are acknowledged.
-    handshake: Option<Handshake>,
+    handshake: Option<Box<Handshake>>,
     sender: Sender,
     /// From the peer's SYN on.
     receiver: Option<Receiver>,
@@ -67,7 +71,7 @@ pub struct Connection {
     /// The last `write` was cut short.
     writer_waits: bool,
     /// A reset that waits to be sent.
-    reset: Option<Segment>,
+    reset: Option<Box<Segment>>,
     failure: Option<Failure>,
     events: EventQueue,
     stats: Stats,
@@ -157,7 +161,10 @@ impl Connection {
             return None;
         }
         if self.handshake.is_some() {
-            return self.handshake.as_ref().and_then(Handshake::poll_timeout);
+            return self
+                .handshake
+                .as_ref()
+                .and_then(|handshake| handshake.poll_timeout());
         }
         let ack = self.receiver.as_ref().and_then(Receiver::ack_due_at);
         let given_up = self

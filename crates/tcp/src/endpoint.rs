@@ -11,6 +11,7 @@ mod table;
 mod time_wait;
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use core::fmt;
 use core::net::SocketAddr;
 
@@ -20,6 +21,7 @@ pub use accept_queue::{ListenAt, ListenerId};
 pub use settings::{EndpointConfig, EndpointStats};
 pub use table::ConnectionId;
 
+use crate::config::Config;
 use crate::connection::{Connection, Read};
 use crate::event::Event;
 use crate::isn::IsnGenerator;
@@ -44,6 +46,8 @@ use time_wait::TimeWaits;
 #[derive(Debug)]
 pub struct Endpoint {
     config: EndpointConfig,
+    /// `config.connection`, which all connections have together.
+    shared: Arc<Config>,
     isns: IsnGenerator,
     cookies: SynCookies,
     ports: Ports,
@@ -87,6 +91,7 @@ impl Endpoint {
     #[must_use]
     pub fn new(config: EndpointConfig, key: [u8; 16]) -> Self {
         Self {
+            shared: Arc::new(config.connection.clone()),
             isns: IsnGenerator::new(key),
             cookies: SynCookies::new(key),
             ports: Ports::new(key),
@@ -156,8 +161,9 @@ impl Endpoint {
             return Err(OpenError::InUse);
         };
         let isn = self.isns.generate(local, remote, now);
-        let config = self.config_for(local, remote);
-        let connection = Connection::connect(&config, local, remote, isn, now);
+        let offset = self.isns.timestamp_offset(local, remote);
+        let config = Arc::clone(&self.shared);
+        let connection = Connection::connect_shared(config, offset, local, remote, isn, now);
         let id = self.table.insert(connection, Stage::Owned);
         self.touch(id);
         Ok(id)
@@ -245,13 +251,6 @@ impl Endpoint {
         {
             entry.is_dirty = true;
             self.dirty.push_back(id);
-        }
-    }
-
-    fn config_for(&self, local: SocketAddr, remote: SocketAddr) -> crate::Config {
-        crate::Config {
-            timestamp_offset: self.isns.timestamp_offset(local, remote),
-            ..self.config.connection.clone()
         }
     }
 }

@@ -153,7 +153,13 @@ impl Handshake {
     }
 
     /// The options of our SYN: all that we want, or of that what the peer wants too.
-    pub(crate) fn options(&self, config: &Config, remote: IpAddr, now: Instant) -> Options {
+    pub(crate) fn options(
+        &self,
+        config: &Config,
+        timestamp_offset: u32,
+        remote: IpAddr,
+        now: Instant,
+    ) -> Options {
         let offered = |ours: bool, peers: fn(&Options) -> bool| {
             ours && self.peer.is_none_or(|peer| peers(&peer))
         };
@@ -165,7 +171,7 @@ impl Handshake {
                 .then(|| shift_for(config.receive_buffer_bytes)),
             sack_permitted: offered(config.sack, |peer| peer.sack_permitted),
             timestamps: stamp.then(|| Timestamps {
-                value: timestamps::ticks(now, config.timestamp_offset),
+                value: timestamps::ticks(now, timestamp_offset),
                 echo: echo.map_or(0, |echo| echo.value),
             }),
             user_timeout: user_timeout::option(&config.user_timeout),
@@ -273,11 +279,11 @@ mod tests {
         };
         let now = Instant::default();
         let answer = Handshake::new(&config, Role::Passive, Some(peer), now);
-        let options = answer.options(&config, V4, now);
+        let options = answer.options(&config, 0, V4, now);
         assert!(options.sack_permitted);
         assert_eq!((options.window_scale, options.timestamps), (None, None));
         let first = Handshake::new(&config, Role::Active, None, now);
-        let options = first.options(&config, V4, now);
+        let options = first.options(&config, 0, V4, now);
         assert!(options.sack_permitted && options.window_scale == Some(7));
         assert_eq!(options.timestamps.map(|stamp| stamp.echo), Some(0));
     }

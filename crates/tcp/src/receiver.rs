@@ -154,6 +154,13 @@ impl Receiver {
         self.reassembly.clear();
     }
 
+    /// Gives back the memory of what is empty.
+    pub(crate) fn shed(&mut self) {
+        if self.ready.len() == 0 {
+            self.ready = ReadQueue::default();
+        }
+    }
+
     /// An acknowledgement has to go out at once.
     pub(crate) fn demand_ack(&mut self) {
         self.acks.demand();

@@ -83,6 +83,14 @@ impl Scoreboard {
         }
     }
 
+    /// Gives back the memory of records that are no more.
+    pub(crate) fn shed(&mut self) {
+        if self.entries.is_empty() {
+            self.entries.shrink_to_fit();
+            self.order = VecDeque::new();
+        }
+    }
+
     /// SND.UNA.
     pub(crate) fn unacked(&self) -> u64 {
         self.unacked

@@ -102,6 +102,14 @@ impl SendBuffer {
         }
     }
 
+    /// Gives back the memory of what is empty.
+    pub(crate) fn shed(&mut self) {
+        self.pieces.shrink_to_fit();
+        if self.gathered.is_empty() {
+            self.gathered = Vec::new();
+        }
+    }
+
     fn gathered_start(&self) -> u64 {
         self.end - self.gathered.len() as u64
     }

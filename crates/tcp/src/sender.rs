@@ -254,6 +254,13 @@ impl Sender {
         self.board.in_flight().saturating_sub(self.presumed_bytes)
     }
 
+    /// Gives back the memory of what is empty.
+    pub(crate) fn shed(&mut self) {
+        self.board.shed();
+        self.buffer.shed();
+        self.delivered = alloc::vec::Vec::new();
+    }
+
     /// Since when the peer owes us an acknowledgement.
     pub(crate) fn waiting_since(&self) -> Option<Instant> {
         if self.is_window_closed() {

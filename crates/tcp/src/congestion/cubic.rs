@@ -1,5 +1,6 @@
 //! CUBIC (RFC 9438), with HyStart++ in its first slow start.
 
+use alloc::boxed::Box;
 use core::time::Duration;
 
 use super::hystart::Growth;
@@ -20,7 +21,7 @@ pub struct Cubic {
     initial_window: u64,
     now: Windows,
     /// What it was before the last sign of congestion.
-    before: Option<Windows>,
+    before: Option<Box<Windows>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -200,14 +201,14 @@ impl CongestionControl for Cubic {
     }
 
     fn on_loss(&mut self, congested: &Congested) {
-        self.before = Some(self.now);
+        self.before = Some(Box::new(self.now));
         self.reduce(congested);
         self.now.window = self.now.threshold;
     }
 
     fn on_rto(&mut self, congested: &Congested, repeated: bool) {
         if !repeated {
-            self.before = Some(self.now);
+            self.before = Some(Box::new(self.now));
             self.reduce(congested);
         }
         self.now.window = self.mss;
@@ -218,7 +219,7 @@ impl CongestionControl for Cubic {
         if let Some(before) = self.before.take() {
             // RFC 9438 §4.9.
             let window = self.now.window.max(before.window);
-            self.now = Windows { window, ..before };
+            self.now = Windows { window, ..*before };
         }
     }
 

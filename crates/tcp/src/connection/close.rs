@@ -1,5 +1,7 @@
 //! How a connection ends.
 
+use alloc::boxed::Box;
+
 use super::Connection;
 use crate::event::{Event, Failure};
 use crate::state::State;
@@ -132,7 +134,7 @@ impl Connection {
         {
             let mut reset = Segment::new(ack, None);
             reset.flags = Flags::RST;
-            self.reset = Some(reset);
+            self.reset = Some(Box::new(reset));
         }
     }
 
@@ -145,6 +147,6 @@ impl Connection {
             .map(|receiver| receiver.space().number(receiver.next()));
         let mut reset = Segment::new(self.sender.space().number(position), ack);
         reset.flags = Flags::RST;
-        self.reset = Some(reset);
+        self.reset = Some(Box::new(reset));
     }
 }

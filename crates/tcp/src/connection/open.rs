@@ -1,5 +1,7 @@
 //! How a connection begins.
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::net::SocketAddr;
 
 use super::Connection;
@@ -31,8 +33,23 @@ impl Connection {
         isn: SeqNumber,
         now: Instant,
     ) -> Self {
-        let handshake = Handshake::new(config, Role::Active, None, now);
-        Self::new(config, local, remote, isn, State::SynSent, handshake, now)
+        let shared = Arc::new(config.clone());
+        Self::connect_shared(shared, config.timestamp_offset, local, remote, isn, now)
+    }
+
+    /// Like `connect`, with a configuration that others have too.
+    pub(crate) fn connect_shared(
+        config: Arc<Config>,
+        timestamp_offset: u32,
+        local: SocketAddr,
+        remote: SocketAddr,
+        isn: SeqNumber,
+        now: Instant,
+    ) -> Self {
+        let handshake = Handshake::new(&config, Role::Active, None, now);
+        let mut connection = Self::new(config, local, remote, isn, handshake, now);
+        connection.timestamp_offset = timestamp_offset;
+        connection
     }
 
     /// Answers the SYN in `packet`; `None` if it is not one that opens a connection.
@@ -40,6 +57,18 @@ impl Connection {
     /// Data in the SYN is not taken; the peer sends it again.
     #[must_use]
     pub fn accept(config: &Config, packet: &Packet, isn: SeqNumber, now: Instant) -> Option<Self> {
+        let shared = Arc::new(config.clone());
+        Self::accept_shared(shared, config.timestamp_offset, packet, isn, now)
+    }
+
+    /// Like `accept`, with a configuration that others have too.
+    pub(crate) fn accept_shared(
+        config: Arc<Config>,
+        timestamp_offset: u32,
+        packet: &Packet,
+        isn: SeqNumber,
+        now: Instant,
+    ) -> Option<Self> {
         let syn = &packet.segment;
         let opens = syn.flags.contains(Flags::SYN)
             && !syn.flags.contains(Flags::FIN)
@@ -48,30 +77,30 @@ impl Connection {
         if !opens {
             return None;
         }
-        let handshake = Handshake::new(config, Role::Passive, Some(syn.options), now);
+        let handshake = Handshake::new(&config, Role::Passive, Some(syn.options), now);
         let (local, remote) = (packet.destination, packet.source);
-        let state = State::SynReceived;
-        let mut connection = Self::new(config, local, remote, isn, state, handshake, now);
+        let mut connection = Self::new(config, local, remote, isn, handshake, now);
+        connection.timestamp_offset = timestamp_offset;
+        connection.state = State::SynReceived;
         connection.take_syn(syn, now);
         Some(connection)
     }
 
     fn new(
-        config: &Config,
+        config: Arc<Config>,
         local: SocketAddr,
         remote: SocketAddr,
         isn: SeqNumber,
-        state: State,
         handshake: Handshake,
         now: Instant,
     ) -> Self {
         Self {
-            config: config.clone(),
+            timestamp_offset: config.timestamp_offset,
             local,
             remote,
-            state,
-            handshake: Some(handshake),
-            sender: Sender::new(config, SequenceSpace::new(isn), now),
+            state: State::SynSent,
+            handshake: Some(Box::new(handshake)),
+            sender: Sender::new(&config, SequenceSpace::new(isn), now),
             receiver: None,
             timestamps: None,
             peer_shift: 0,
@@ -89,6 +118,7 @@ impl Connection {
             failure: None,
             events: EventQueue::default(),
             stats: Stats::default(),
+            config,
         }
     }
 
@@ -108,8 +138,8 @@ impl Connection {
         if let Some(stamp) = syn.options.timestamps
             && agreement.timestamps
         {
-            let offset = self.config.timestamp_offset;
-            self.timestamps = Some(TimestampState::new(offset, stamp.value, now));
+            let state = TimestampState::new(self.timestamp_offset, stamp.value, now);
+            self.timestamps = Some(state);
         }
         self.user_timeout =
             user_timeout::agree(&self.config.user_timeout, syn.options.user_timeout);
@@ -128,7 +158,7 @@ impl Connection {
         let agreed = Agreed {
             mss: self.payload_max,
             sack,
-            timestamp_offset: self.timestamps.map(|_| self.config.timestamp_offset),
+            timestamp_offset: self.timestamps.map(|_| self.timestamp_offset),
             seq,
             window,
             rtt: handshake.measured(now),

@@ -32,6 +32,18 @@ impl Connection {
         }
     }
 
+    /// Gives back the memory of buffers that are empty, if nothing is under way: of many
+    /// connections most have nothing to do for long.
+    pub(crate) fn shed(&mut self) {
+        if self.sender.has_unacked() || self.readable() > 0 {
+            return;
+        }
+        self.sender.shed();
+        if let Some(receiver) = &mut self.receiver {
+            receiver.shed();
+        }
+    }
+
     /// Whether `poll_event` would give something.
     pub(crate) fn has_events(&self) -> bool {
         !self.events.is_empty()

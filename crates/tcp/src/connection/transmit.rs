@@ -48,7 +48,7 @@ impl Connection {
     pub(super) fn next_segment(&mut self, now: Instant) -> Option<Segment> {
         if let Some(reset) = self.reset.take() {
             self.stats.resets_sent += 1;
-            return Some(reset);
+            return Some(*reset);
         }
         if self.state == State::Closed {
             return None;
@@ -91,7 +91,7 @@ impl Connection {
             if answers { number } else { None },
         );
         syn.flags = Flags::SYN;
-        syn.options = handshake.options(&self.config, remote, now);
+        syn.options = handshake.options(&self.config, self.timestamp_offset, remote, now);
         // RFC 7323 §2.2: the window of a SYN is not scaled.
         let window = self.config.receive_buffer_bytes.min(u64::from(u16::MAX));
         syn.window = u16::try_from(window).unwrap_or(u16::MAX);

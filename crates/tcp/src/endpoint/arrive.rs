@@ -1,5 +1,6 @@
 //! A packet arrives: whose is it?
 
+use alloc::sync::Arc;
 use core::net::IpAddr;
 
 use super::Endpoint;
@@ -114,18 +115,19 @@ impl Endpoint {
             self.stats.syns_dropped += 1;
             return;
         }
-        let config = self.config_for(syn.destination, syn.source);
+        let offset = self.isns.timestamp_offset(syn.destination, syn.source);
         if self.half_open() >= self.config.half_open_max {
             if self.config.syn_cookies {
                 self.stats.cookies_sent += 1;
-                let answer = self.cookies.answer(&config, syn, now);
+                let answer = self.cookies.answer(&self.shared, offset, syn, now);
                 self.send(answer);
             } else {
                 self.stats.syns_dropped += 1;
             }
             return;
         }
-        if let Some(connection) = Connection::accept(&config, syn, isn, now) {
+        let config = Arc::clone(&self.shared);
+        if let Some(connection) = Connection::accept_shared(config, offset, syn, isn, now) {
             let id = self.table.insert(connection, Stage::HalfOpen(listener));
             self.touch(id);
         }
@@ -146,8 +148,12 @@ impl Endpoint {
             self.stats.accept_queue_full += 1;
             return true;
         }
-        let config = self.config_for(packet.destination, packet.source);
-        if let Some(mut connection) = Connection::accept(&config, &syn, isn, now) {
+        let offset = self
+            .isns
+            .timestamp_offset(packet.destination, packet.source);
+        let config = Arc::clone(&self.shared);
+        let connection = Connection::accept_shared(config, offset, &syn, isn, now);
+        if let Some(mut connection) = connection {
             connection.assume_syn_sent();
             connection.handle_segment(now, &packet.segment);
             self.stats.cookies_accepted += 1;

@@ -113,6 +113,9 @@ impl Endpoint {
         if state == State::Closed {
             self.table.unlink(id);
         }
+        if let Some(entry) = self.table.get_mut(id) {
+            entry.connection.shed();
+        }
         self.tell(id);
         self.table.refresh_alarm(id);
     }

@@ -50,7 +50,13 @@ impl SynCookies {
     }
 
     /// Answers `syn` without remembering it.
-    pub(super) fn answer(&mut self, config: &Config, syn: &Packet, now: Instant) -> Packet {
+    pub(super) fn answer(
+        &mut self,
+        config: &Config,
+        timestamp_offset: u32,
+        syn: &Packet,
+        now: Instant,
+    ) -> Packet {
         self.last_sent = Some(now);
         let mss = MSS.partition_point(|mss| *mss <= syn.segment.options.mss.unwrap_or(536));
         let mss = mss.saturating_sub(1);
@@ -62,7 +68,7 @@ impl SynCookies {
         );
         answer.flags = Flags::SYN;
         let handshake = Handshake::new(config, Role::Passive, Some(peer), now);
-        answer.options = handshake.options(config, remote.ip(), now);
+        answer.options = handshake.options(config, timestamp_offset, remote.ip(), now);
         if let Some(stamp) = &mut answer.options.timestamps {
             stamp.value = with_options(stamp.value, &peer);
         }
@@ -240,7 +246,7 @@ mod tests {
                 ..Options::default()
             });
             let mut cookies = SynCookies::new([9; 16]);
-            let answer = cookies.answer(&Config::default(), &syn, now);
+            let answer = cookies.answer(&Config::default(), 5, &syn, now);
             let has_scale = answer.segment.options.window_scale.is_some();
             assert_eq!(has_scale, expected.1.is_some(), "what is announced is kept");
             let (again, isn) = cookies.check(&ack(&answer), now).unwrap();
@@ -276,7 +282,7 @@ mod tests {
         let now = Instant::from_millis(64_000 * 31 + 5);
         let mut cookies = SynCookies::new([9; 16]);
         let config = Config::default();
-        let good = ack(&cookies.answer(&config, &syn(Options::default()), now));
+        let good = ack(&cookies.answer(&config, 5, &syn(Options::default()), now));
         assert!(cookies.check(&good, now).is_some());
         assert!(cookies.check(&good, now + STEP).is_some());
         assert!(cookies.check(&good, now + STEP * 2).is_none(), "too old");
