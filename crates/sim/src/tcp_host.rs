@@ -176,6 +176,7 @@ impl TcpHost {
             Event::Failed(Failure::Refused) => "refused",
             Event::Failed(Failure::Reset) => "reset",
             Event::Failed(Failure::TimedOut) => "timed-out",
+            Event::Failed(Failure::NotUnicast) => "not-unicast",
             Event::Failed(Failure::Aborted) => "aborted",
             Event::Closed => "closed",
         })

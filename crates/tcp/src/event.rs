@@ -28,6 +28,8 @@ pub enum Failure {
     Reset,
     /// The peer did not answer in time.
     TimedOut,
+    /// The remote address is that of a group, of everybody or of nobody.
+    NotUnicast,
     /// `abort` was called, or `close` with data that nobody will read.
     Aborted,
 }
@@ -38,6 +40,7 @@ impl core::fmt::Display for Failure {
             Self::Refused => "the peer refused the connection",
             Self::Reset => "the peer reset the connection",
             Self::TimedOut => "the peer did not answer in time",
+            Self::NotUnicast => "the address is not that of one host",
             Self::Aborted => "the connection was aborted on this side",
         })
     }

@@ -44,6 +44,8 @@ pub(crate) struct Handshake {
     due: bool,
     sent_at: Option<Instant>,
     transmissions: u32,
+    /// Whether one of our SYNs, or the peer's answer to it, seems to have been lost.
+    lost: bool,
     /// The options of the peer's SYN.
     peer: Option<Options>,
 }
@@ -78,6 +80,7 @@ impl Handshake {
             due: true,
             sent_at: None,
             transmissions: 0,
+            lost: false,
             peer,
         }
     }
@@ -103,9 +106,15 @@ impl Handshake {
         self.due = true;
     }
 
-    /// Our SYN goes out again: the peer seems not to have it.
-    pub(crate) fn repeat(&mut self) {
+    /// The peer's SYN came again, and so ours goes out again.
+    ///
+    /// One that the network has doubled comes soon. One that the peer sent again because our
+    /// answer was lost comes after its time-out, which is about as long as ours.
+    pub(crate) fn repeat(&mut self, now: Instant) {
         self.due = true;
+        let waited = self.sent_at.map(|at| now.saturating_since(at));
+        self.lost |= waited.is_some_and(|waited| 2 * waited >= self.timer.rto(&self.rtt));
+        self.timer.restart(now);
     }
 
     pub(crate) fn is_due(&self) -> bool {
@@ -125,9 +134,11 @@ impl Handshake {
         self.transmissions = 1;
     }
 
-    /// Whether our SYN was sent more than once because the time was up.
-    pub(crate) fn was_retransmitted(&self) -> bool {
-        self.transmissions > 1 && self.role != Role::Simultaneous
+    /// Whether a SYN of ours seems to have been lost (RFC 5681 §3.1, RFC 6298 §5.7).
+    ///
+    /// That it was sent more than once says nothing: the peer's may have come twice.
+    pub(crate) fn was_lost(&self) -> bool {
+        self.lost
     }
 
     /// The round trip, if it is known which of our SYNs is answered (Karn).
@@ -148,6 +159,7 @@ impl Handshake {
         if self.timer.expires_at(&self.rtt).is_some_and(|at| at <= now) {
             self.timer.back_off(now);
             self.due = true;
+            self.lost = true;
         }
         self.give_up_at <= now
     }

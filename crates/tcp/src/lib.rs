@@ -46,6 +46,7 @@
 
 extern crate alloc;
 
+mod addresses;
 mod challenge_ack;
 mod config;
 pub mod congestion;
@@ -81,6 +82,7 @@ mod user_timeout;
 mod window_probe;
 pub mod wire;
 
+pub use addresses::is_unicast;
 pub use config::{Config, KeepAlive, RtoBounds, UserTimeout};
 pub use connection::{Connection, Read, Transmit};
 pub use deadline::{Deadline, Reason};

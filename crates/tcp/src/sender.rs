@@ -103,7 +103,7 @@ pub(crate) struct Agreed {
     pub(crate) window: u64,
     /// The round trip of the SYN, if it was sent once.
     pub(crate) rtt: Option<Duration>,
-    pub(crate) syn_retransmitted: bool,
+    pub(crate) syn_lost: bool,
 }
 
 /// One segment that goes out whatever the windows say.
@@ -170,7 +170,7 @@ impl Sender {
         self.settings.sack = agreed.sack;
         self.settings.timestamp_offset = agreed.timestamp_offset;
         self.window = SendWindow::new(agreed.seq, SequenceSpace::ORIGIN + 1, agreed.window);
-        if agreed.syn_retransmitted {
+        if agreed.syn_lost {
             // RFC 6928 §2: one segment to begin with if the SYN was lost; RFC 6298 §5.7.
             self.settings.initial_window_segments = 1;
             self.rtt = RttEstimator::new();

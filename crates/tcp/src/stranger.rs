@@ -1,16 +1,19 @@
 //! The answer to a segment for which there is no connection.
 
+use crate::addresses::is_unicast;
 use crate::seq::SeqNumber;
 use crate::wire::{Ecn, Flags, Packet, Segment};
 
-/// The reset that answers `packet` where nobody listens; `None` if it is a reset itself.
+/// The reset that answers `packet` where nobody listens; `None` if it is a reset itself, or
+/// one of its addresses is not that of one host (RFC 1122 §4.2.3.10).
 ///
 /// RFC 9293 §3.10.7.1. It takes its numbers from the segment, so that the peer
 /// believes it, and needs no state.
 #[must_use]
 pub fn answer_stranger(packet: &Packet) -> Option<Packet> {
     let segment = &packet.segment;
-    if segment.flags.contains(Flags::RST) {
+    let ends = [packet.source.ip(), packet.destination.ip()];
+    if segment.flags.contains(Flags::RST) || !ends.into_iter().all(is_unicast) {
         return None;
     }
     let mut reset = match segment.ack {

@@ -274,6 +274,7 @@ fn error(failure: Failure) -> io::Error {
         Failure::Refused => io::ErrorKind::ConnectionRefused,
         Failure::Reset => io::ErrorKind::ConnectionReset,
         Failure::TimedOut => io::ErrorKind::TimedOut,
+        Failure::NotUnicast => io::ErrorKind::InvalidInput,
         Failure::Aborted => io::ErrorKind::ConnectionAborted,
     };
     io::Error::new(kind, failure)

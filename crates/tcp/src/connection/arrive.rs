@@ -57,7 +57,7 @@ impl Connection {
             Verdict::Challenge => self.challenge(now),
             Verdict::RepeatSyn => {
                 if let Some(handshake) = &mut self.handshake {
-                    handshake.repeat();
+                    handshake.repeat(now);
                 }
             }
             Verdict::Reset => self.fail_by_reset(),

@@ -5,9 +5,10 @@ use alloc::sync::Arc;
 use core::net::SocketAddr;
 
 use super::Connection;
+use crate::addresses::is_unicast;
 use crate::challenge_ack::ChallengeAcks;
 use crate::config::Config;
-use crate::event::Event;
+use crate::event::{Event, Failure};
 use crate::event_queue::EventQueue;
 use crate::handshake::{self, Handshake, Role};
 use crate::keep_alive::KeepAliveTimer;
@@ -24,7 +25,8 @@ use crate::wire::{Flags, Packet, Segment};
 impl Connection {
     /// Opens a connection from `local` to `remote`: the SYN is the first thing to transmit.
     ///
-    /// `isn` comes from an [`IsnGenerator`](crate::IsnGenerator).
+    /// `isn` comes from an [`IsnGenerator`](crate::IsnGenerator). The connection has failed
+    /// already if `remote` is not the address of one host (RFC 9293 §3.9.2.3, MUST-46).
     #[must_use]
     pub fn connect(
         config: &Config,
@@ -49,10 +51,14 @@ impl Connection {
         let handshake = Handshake::new(&config, Role::Active, None, now);
         let mut connection = Self::new(config, local, remote, isn, handshake, now);
         connection.timestamp_offset = timestamp_offset;
+        if !is_unicast(remote.ip()) {
+            connection.fail(Failure::NotUnicast);
+        }
         connection
     }
 
-    /// Answers the SYN in `packet`; `None` if it is not one that opens a connection.
+    /// Answers the SYN in `packet`; `None` if it is not one that opens a connection, or comes
+    /// from or goes to what is not one host (RFC 9293 §3.9.2.3, MUST-57, MUST-63).
     ///
     /// Data in the SYN is not taken; the peer sends it again.
     #[must_use]
@@ -73,7 +79,9 @@ impl Connection {
         let opens = syn.flags.contains(Flags::SYN)
             && !syn.flags.contains(Flags::FIN)
             && !syn.flags.contains(Flags::RST)
-            && syn.ack.is_none();
+            && syn.ack.is_none()
+            && is_unicast(packet.source.ip())
+            && is_unicast(packet.destination.ip());
         if !opens {
             return None;
         }
@@ -162,7 +170,7 @@ impl Connection {
             seq,
             window,
             rtt: handshake.measured(now),
-            syn_retransmitted: handshake.was_retransmitted(),
+            syn_lost: handshake.was_lost(),
         };
         self.sender.begin(&agreed, now);
         self.state = State::Established;

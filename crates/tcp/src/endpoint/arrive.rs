@@ -1,13 +1,13 @@
 //! A packet arrives: whose is it?
 
 use alloc::sync::Arc;
-use core::net::IpAddr;
 
 use super::Endpoint;
 use super::accept_queue::ListenerId;
 use super::ends::Ends;
 use super::table::{ConnectionId, Stage};
 use super::time_wait::Verdict;
+use crate::addresses::is_unicast;
 use crate::connection::Connection;
 use crate::seq::SeqNumber;
 use crate::state::State;
@@ -185,12 +185,6 @@ impl Endpoint {
 ///
 /// One that seems to come from where it goes to would have us talk to ourselves.
 fn is_between_hosts(packet: &Packet) -> bool {
-    let is_host = |address: IpAddr| match address {
-        IpAddr::V4(address) => {
-            !(address.is_multicast() || address.is_broadcast() || address.is_unspecified())
-        }
-        IpAddr::V6(address) => !(address.is_multicast() || address.is_unspecified()),
-    };
     let (from, to) = (packet.source, packet.destination);
-    is_host(from.ip()) && is_host(to.ip()) && from != to
+    is_unicast(from.ip()) && is_unicast(to.ip()) && from != to
 }

@@ -8,6 +8,7 @@ mod endpoint;
 mod forged;
 mod hostile;
 mod lab;
+mod opening;
 mod pair;
 mod sending;
 mod transfer;
