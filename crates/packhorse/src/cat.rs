@@ -91,7 +91,7 @@ pub(crate) async fn run(settings: CatSettings<'_>, events: &EventLog) -> Outcome
     };
     let (exit, why) = match &ended {
         Ok(exit) => (*exit, None),
-        Err(failure) => (failure.exit, Some(format!("{:#}", failure.error))),
+        Err(failure) => (failure.exit, Some(failure.error.english().to_owned())),
     };
     events.write(&Record::End {
         address: shown,

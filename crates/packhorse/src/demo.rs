@@ -42,25 +42,20 @@ const STEP_TIME_MAX: Duration = Duration::from_secs(180);
 pub(crate) fn run(flags: &DemoFlags) -> Outcome {
     let interrupted = Interrupted::watch();
     let parent = flags.directory.clone().unwrap_or_else(std::env::temp_dir);
-    let scratch = Scratch::make(&parent).map_err(|error| CommandError {
-        exit: Exit::LocalIo,
-        error,
-    })?;
+    let scratch = Scratch::make(&parent);
+    let scratch = scratch.map_err(|error| CommandError::new(Exit::LocalIo, error))?;
     let shown = show(scratch.path(), &interrupted);
     let removed = scratch.remove();
     match (shown, removed) {
         (Ok(()), Ok(())) => Ok(Exit::Done),
-        (Ok(()), Err(error)) => Err(CommandError {
-            exit: Exit::LocalIo,
-            error,
-        }),
-        (Err(error), _) => Err(CommandError {
-            exit: match error.is::<compare::Difference>() {
+        (Ok(()), Err(error)) => Err(CommandError::new(Exit::LocalIo, error)),
+        (Err(error), _) => {
+            let exit = match error.is::<compare::Difference>() {
                 true => Exit::Integrity,
                 false => Exit::SomeFailed,
-            },
-            error,
-        }),
+            };
+            Err(CommandError::new(exit, error))
+        }
     }
 }
 

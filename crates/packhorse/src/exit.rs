@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 
+use crate::text::Text;
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -34,7 +36,7 @@ pub(crate) struct CommandError {
     /// The code that says so to a script.
     pub(crate) exit: Exit,
     /// The words that say so to a person; never with a secret in them.
-    pub(crate) error: anyhow::Error,
+    pub(crate) error: Text,
 }
 
 impl Exit {
@@ -86,15 +88,13 @@ impl From<Exit> for ExitCode {
 
 impl CommandError {
     /// An error of which `message` says all.
-    pub(crate) fn new(exit: Exit, message: impl Display) -> Self {
-        Self {
-            exit,
-            error: anyhow::anyhow!("{message}"),
-        }
+    pub(crate) fn new(exit: Exit, message: impl Into<Text>) -> Self {
+        let error = message.into();
+        Self { exit, error }
     }
 
     /// What was asked for makes no sense.
-    pub(crate) fn usage(message: impl Display) -> Self {
+    pub(crate) fn usage(message: impl Into<Text>) -> Self {
         Self::new(Exit::Usage, message)
     }
 
@@ -102,7 +102,7 @@ impl CommandError {
     #[must_use]
     pub(crate) fn about(self, what: impl Display) -> Self {
         Self {
-            error: self.error.context(what.to_string()),
+            error: Text::untranslated(what).because(self.error),
             ..self
         }
     }
@@ -111,23 +111,20 @@ impl CommandError {
 /// Gives an error the code that it ends the command with.
 pub(crate) trait OrExit<T> {
     /// Ends with `exit`, saying `doing` and then the error.
-    fn or_exit<D: Display + Send + Sync + 'static>(
+    fn or_exit<D: Into<Text>>(
         self,
         exit: Exit,
         doing: impl FnOnce() -> D,
     ) -> Result<T, CommandError>;
 }
 
-impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
-    fn or_exit<D: Display + Send + Sync + 'static>(
+impl<T, E: Into<Text>> OrExit<T> for Result<T, E> {
+    fn or_exit<D: Into<Text>>(
         self,
         exit: Exit,
         doing: impl FnOnce() -> D,
     ) -> Result<T, CommandError> {
-        self.map_err(|error| CommandError {
-            exit,
-            error: error.into().context(doing()),
-        })
+        self.map_err(|error| CommandError::new(exit, doing().into().because(error)))
     }
 }
 

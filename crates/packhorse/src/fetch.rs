@@ -18,6 +18,7 @@ use tokio::signal::unix::SignalKind;
 use crate::exit::{CommandError, Exit, OrExit};
 use crate::progress::{Moment, ProgressLine};
 use crate::so_far::SoFar;
+use crate::text::Text;
 use crate::trust::Server;
 
 /// Threads that serve the network: a download has few connections.
@@ -90,7 +91,7 @@ pub(crate) struct FetchEnd {
     /// How it ended.
     pub(crate) exit: Exit,
     /// Why it did not go on to its end, if it did not.
-    pub(crate) error: Option<anyhow::Error>,
+    pub(crate) error: Option<Text>,
 }
 
 impl Fetch<'_> {

@@ -1,7 +1,9 @@
 //! The flags as they are typed.
 
+mod chinese;
 mod demo;
 mod get;
+mod help;
 mod listen;
 mod ls;
 mod serve;
@@ -12,6 +14,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use self::demo::DemoFlags;
 pub(crate) use self::get::GetFlags;
+pub(crate) use self::help::{command, in_our_words, print_help};
 pub(crate) use self::listen::ListenFlags;
 pub(crate) use self::ls::LsFlags;
 pub(crate) use self::serve::{LogFormat, ServeFlags};

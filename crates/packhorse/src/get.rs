@@ -108,12 +108,12 @@ impl Get<'_> {
             let end = self.fetch(address).await;
             if let Some(error) = &end.error {
                 self.progress
-                    .say(format_args!("packhorse: {shown}: {error:#}"));
+                    .say(format_args!("packhorse: {shown}: {error}"));
             }
             events.write(&Record::End {
                 address: shown,
                 exit: end.exit.code(),
-                why: end.error.map(|error| format!("{error:#}")),
+                why: end.error.map(|error| error.english().to_owned()),
             });
             exit = exit.and(end.exit);
             is_any_reached |= end.is_reached;
@@ -137,7 +137,7 @@ impl Get<'_> {
         events.write(&Record::summary(all, elapsed.as_secs_f64(), exit));
         if let Err(error) = events.close() {
             self.progress
-                .say(format_args!("packhorse: {:#}", error.error));
+                .say(format_args!("packhorse: {}", error.error));
             exit = exit.and(error.exit);
         }
         Ok(exit)
@@ -190,7 +190,7 @@ impl Get<'_> {
                     so_far: SoFar::default(),
                     is_reached: false,
                     exit: Exit::Interrupted,
-                    error: Some(anyhow::anyhow!(why)),
+                    error: Some(why.into()),
                 }
             }
         }

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Result, bail};
 use packhorse_protocol::address::{DEFAULT_PORT, HostPort};
 use packhorse_transport::kernel::ListenAt;
 use tokio::net::lookup_host;
 
 use crate::exit::{CommandError, Exit, OrExit};
+use crate::text::{Text, usage};
 
 /// A host to listen on, or all addresses, and a port; port 0 means any free one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl ListenPlace {
             return Ok(ListenAt::Everywhere { port: *port });
         };
         let found = lookup_host((host.as_str(), *port)).await;
-        let found = found.or_exit(Exit::Usage, || format!("cannot listen on {host}"))?;
+        let found = found.or_exit(Exit::Usage, || usage::cannot_listen(host))?;
         let mut addresses: Vec<_> = found.collect();
         addresses.sort_unstable();
         addresses.dedup();
@@ -48,10 +48,10 @@ impl ListenPlace {
 }
 
 impl FromStr for ListenPlace {
-    type Err = anyhow::Error;
+    type Err = Text;
 
     /// Reads `HOST:PORT`, `[IPV6]:PORT`, a host alone, `:PORT` or a port alone.
-    fn from_str(text: &str) -> Result<Self> {
+    fn from_str(text: &str) -> Result<Self, Text> {
         // A number alone would be an IPv4 address to the system's resolver, which nobody means.
         if let Ok(port) = text.parse() {
             return Ok(Self { host: None, port });
@@ -74,7 +74,7 @@ impl FromStr for ListenPlace {
             None => (place.to_owned(), true),
         };
         let Ok(HostPort { host, port }) = HostPort::parse(&place, Some(DEFAULT_PORT)) else {
-            bail!("a place to listen is HOST:PORT, as in 192.168.1.5:7225, [::1]:7225 or :7225");
+            return Err(usage::not_a_place());
         };
         Ok(Self {
             host: has_host.then_some(host),

@@ -16,6 +16,7 @@ mod fetch;
 mod flags;
 mod get;
 mod hosts;
+mod language;
 mod listen;
 mod listen_place;
 mod local_addresses;
@@ -34,26 +35,31 @@ mod so_far;
 mod sole_file;
 mod state;
 mod talk;
+mod text;
 mod time_span;
 mod trust;
 
+use std::env;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
 use clap::error::ErrorKind;
 
 use crate::environment::Environment;
 use crate::exit::{Exit, Outcome};
 use crate::flags::Flags;
+use crate::language::Language;
 use crate::settings::Settings;
 
 fn main() -> ExitCode {
-    let outcome = match Flags::try_parse() {
+    Language::of_locale(|name| env::var_os(name)).speak();
+    let parsed = flags::command().try_get_matches();
+    let outcome = match parsed.and_then(|matches| Flags::from_arg_matches(&matches)) {
         Ok(flags) => run(flags),
         Err(error) => return handle_unusable(&error).into(),
     };
     let exit = outcome.unwrap_or_else(|failure| {
-        output::say(format_args!("packhorse: {:#}", failure.error));
+        output::say(format_args!("packhorse: {}", failure.error));
         failure.exit
     });
     exit.into()
@@ -79,11 +85,11 @@ fn handle_unusable(error: &clap::Error) -> Exit {
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
     ) {
-        let _ = error.print();
+        flags::print_help(error);
         return Exit::Done;
     }
     // It quotes what was typed, which may be an address with its key.
-    let text = error.render().to_string();
+    let text = text::usage::of_clap(error);
     output::say(output::without_secrets(text.trim_end()));
     Exit::Usage
 }

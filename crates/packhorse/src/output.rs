@@ -1,7 +1,10 @@
 //! Where words go: data to standard output, talk to standard error, each line in one write.
 
+use std::env;
 use std::fmt::Display;
 use std::io::{self, Write};
+
+use rustix::termios::tcgetwinsize;
 
 /// Says something to the person; never with a secret in it.
 ///
@@ -22,6 +25,17 @@ pub(crate) fn print(line: impl Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+/// The columns of the terminal that standard output is, or as `COLUMNS` says.
+#[must_use]
+pub(crate) fn terminal_columns() -> Option<usize> {
+    let of_terminal = tcgetwinsize(io::stdout()).map(|size| usize::from(size.ws_col));
+    let told = || env::var("COLUMNS").ok()?.parse().ok();
+    of_terminal
+        .ok()
+        .or_else(told)
+        .filter(|&columns| columns > 0)
 }
 
 /// `text` with every control character but the line feed escaped.

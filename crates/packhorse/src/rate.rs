@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
-use anyhow::{Context, bail};
+use crate::text::{Text, usage};
 
 /// Bytes per second, at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,7 @@ impl Rate {
 }
 
 impl FromStr for Rate {
-    type Err = anyhow::Error;
+    type Err = Text;
 
     /// Reads a number, perhaps with a fraction, and a unit: `k`, `M`, `G`, `T` are powers of 1000,
     /// with an `i` behind them of 1024. `B` and `/s` may follow.
@@ -39,15 +39,12 @@ impl FromStr for Rate {
             "mi" | "Mi" | "MI" => 1024.0 * 1024.0,
             "gi" | "Gi" | "GI" => 1024.0 * 1024.0 * 1024.0,
             "ti" | "Ti" | "TI" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
-            _ => bail!("the unit must be k, M, G or T, as in 500k, 10M or 1.5G (bytes per second)"),
+            _ => return Err(usage::rate_unit()),
         };
-        let number: f64 = number
-            .parse()
-            .ok()
-            .context("a rate is a number of bytes per second, as in 500k, 10M or 1.5G")?;
+        let number: f64 = number.parse().map_err(|_| usage::not_a_rate())?;
         let bytes = number * factor;
         if !(1.0..1e18).contains(&bytes) {
-            bail!("a rate is at least 1 byte per second, and not beyond reason");
+            return Err(usage::rate_beyond_reason());
         }
         Ok(Self(
             NonZeroU64::new(bytes as u64).expect("it is at least 1"),

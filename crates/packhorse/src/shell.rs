@@ -131,7 +131,7 @@ impl Shell {
             };
             match done {
                 Ok(()) => {}
-                Err(Stop::Failed(failure)) => say(format_args!("{:#}", failure.error)),
+                Err(Stop::Failed(failure)) => say(format_args!("{}", failure.error)),
                 Err(Stop::Output(error)) => return output_ended(error),
             }
         }
@@ -143,7 +143,7 @@ impl Shell {
             Request::Get(names) => names.iter().try_for_each(|name| match self.fetch(name) {
                 // The others may still come.
                 Err(Stop::Failed(failure)) => {
-                    say(format_args!("{:#}", failure.error));
+                    say(format_args!("{}", failure.error));
                     Ok(())
                 }
                 done => done,

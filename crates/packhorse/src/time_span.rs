@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use crate::text::{Text, usage};
 
 /// Beyond this nobody waits, and arithmetic with clocks stays safe.
 const SPAN_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -28,12 +28,10 @@ impl From<Duration> for TimeSpan {
 }
 
 impl FromStr for TimeSpan {
-    type Err = anyhow::Error;
+    type Err = Text;
 
     /// Reads numbers, each with a unit `ms`, `s`, `m`, `h` or `d`; a number alone is in seconds.
-    fn from_str(text: &str) -> Result<Self> {
-        const EXPECTED: &str = "a time is a number with a unit, as in 500ms, 30s, 2m or 1h";
-
+    fn from_str(text: &str) -> Result<Self, Text> {
         let mut rest = text;
         let mut seconds = 0.0;
         while !rest.is_empty() {
@@ -42,7 +40,7 @@ impl FromStr for TimeSpan {
             let (number, behind) = rest.split_at(number_end);
             let unit_end = behind.find(is_number).unwrap_or(behind.len());
             let (unit, behind) = behind.split_at(unit_end);
-            let number: f64 = number.parse().ok().context(EXPECTED)?;
+            let number: f64 = number.parse().map_err(|_| usage::not_a_time())?;
             seconds += number
                 * match unit {
                     "ms" => 0.001,
@@ -51,17 +49,17 @@ impl FromStr for TimeSpan {
                     "h" => 3600.0,
                     "d" => 24.0 * 3600.0,
                     "" if number_end == text.len() => 1.0,
-                    _ => bail!(EXPECTED),
+                    _ => return Err(usage::not_a_time()),
                 };
             rest = behind;
         }
         if text.is_empty() {
-            bail!(EXPECTED);
+            return Err(usage::not_a_time());
         }
         let span = Duration::try_from_secs_f64(seconds).ok();
         match span.filter(|span| *span <= SPAN_MAX) {
             Some(span) => Ok(Self(span)),
-            None => bail!("that is too long"),
+            None => Err(usage::time_too_long()),
         }
     }
 }

@@ -8,6 +8,7 @@ use packhorse_client::settings::DownloadSettings;
 use packhorse_protocol::content::ContentHash;
 
 use crate::rate::Rate;
+use crate::text::{Text, usage};
 use crate::time_span::TimeSpan;
 
 const EXAMPLES: &str = "\
@@ -123,9 +124,9 @@ pub(crate) struct GetFlags {
     pub(crate) quiet: bool,
 }
 
-fn connections(text: &str) -> Result<usize, String> {
+fn connections(text: &str) -> Result<usize, Text> {
     match text.parse() {
         Ok(count @ 1..=64) => Ok(count),
-        _ => Err("it must be a number from 1 to 64".into()),
+        _ => Err(usage::not_from_to(1, 64)),
     }
 }

@@ -1,10 +1,12 @@
 //! The flags of `packhorse listen`.
 
 use std::ffi::OsString;
+use std::str::FromStr;
 
 use clap::Args;
 
 use crate::listen_place::ListenPlace;
+use crate::text::{Text, usage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -44,18 +46,24 @@ pub(crate) struct ListenFlags {
     pub(crate) once: bool,
 
     /// Let in N peers and no more, and end when they have left
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<u64>)]
     pub(crate) peers: Option<u64>,
 
     /// Connections that may wait to be accepted
     #[arg(long, value_name = "N", default_value_t = 128)]
-    #[arg(value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(value_parser = at_least_one::<i32>)]
     pub(crate) backlog: i32,
 }
 
-fn place(text: &str) -> anyhow::Result<ListenPlace> {
+fn place(text: &str) -> Result<ListenPlace, Text> {
     match text.bytes().all(|byte| byte.is_ascii_digit()) {
         true => format!(":{text}").parse(),
         false => text.parse(),
     }
+}
+
+fn at_least_one<N: FromStr + PartialOrd + Default>(text: &str) -> Result<N, Text> {
+    let number = text.parse().ok();
+    let number = number.filter(|number| *number > N::default());
+    number.ok_or_else(|| usage::not_from(1))
 }

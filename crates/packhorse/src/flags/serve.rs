@@ -7,6 +7,7 @@ use packhorse_server::Limits;
 
 use crate::listen_place::ListenPlace;
 use crate::rate::Rate;
+use crate::text::{Text, usage};
 use crate::time_span::TimeSpan;
 
 const EXAMPLES: &str = "\
@@ -117,9 +118,9 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-fn count(text: &str) -> Result<usize, String> {
+fn count(text: &str) -> Result<usize, Text> {
     match text.parse() {
         Ok(count @ 1..=1_000_000) => Ok(count),
-        _ => Err("it must be a number from 1 to 1000000".into()),
+        _ => Err(usage::not_from_to(1, 1_000_000)),
     }
 }

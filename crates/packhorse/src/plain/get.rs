@@ -149,7 +149,7 @@ impl PlainGet<'_> {
         };
         let (exit, why) = match failure {
             None => (Exit::Done, None),
-            Some(CommandError { exit, error }) => (exit, Some(format!("{error:#}"))),
+            Some(CommandError { exit, error }) => (exit, Some(error.english().to_owned())),
         };
         self.events.write(&Record::End {
             address,
@@ -177,10 +177,10 @@ impl PlainGet<'_> {
         self.exit = self.exit.and(failure.exit);
         self.events.write(&Record::Failed {
             path: PathText::new(name.as_bytes()),
-            why: format!("{:#}", failure.error),
+            why: failure.error.english().to_owned(),
         });
         self.progress
-            .say(format_args!("packhorse: {name}: {:#}", failure.error));
+            .say(format_args!("packhorse: {name}: {}", failure.error));
         failure
     }
 }

@@ -98,7 +98,7 @@ impl PlainShell {
             };
             match done {
                 Ok(()) => {}
-                Err(Stop::Failed(failure)) => say(format_args!("{:#}", failure.error)),
+                Err(Stop::Failed(failure)) => say(format_args!("{}", failure.error)),
                 Err(Stop::Output(error)) => break output_ended(error),
             }
         };
@@ -114,7 +114,7 @@ impl PlainShell {
             Request::Get(names) => names.iter().try_for_each(|name| match self.fetch(name) {
                 // The others may still come.
                 Err(Stop::Failed(failure)) => {
-                    say(format_args!("{:#}", failure.error));
+                    say(format_args!("{}", failure.error));
                     Ok(())
                 }
                 done => done,

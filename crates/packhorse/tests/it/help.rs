@@ -2,23 +2,59 @@
 
 use crate::sandbox::Sandbox;
 
+const COMMANDS: [&str; 7] = ["serve", "get", "ls", "shell", "listen", "talk", "demo"];
+
 #[test]
 fn help_is_what_it_was() {
     let sandbox = Sandbox::new();
-    for command in ["", "serve", "get", "ls", "shell", "listen", "talk", "demo"] {
-        let arguments: Vec<_> = [command, "--help"]
-            .into_iter()
-            .filter(|a| !a.is_empty())
-            .collect();
-        let ended = sandbox.run(&arguments).code(0);
+    let own = sandbox.run(&["--help"]).code(0);
+    insta::assert_snapshot!("packhorse", own.text());
+    let own = sandbox.run_in_chinese(&["--help"]).code(0);
+    insta::assert_snapshot!("packhorse-chinese", own.text());
+    for command in COMMANDS {
+        let ended = sandbox.run(&[command, "--help"]).code(0);
         assert_eq!(ended.stderr, "");
-        let name = if command.is_empty() {
-            "packhorse"
-        } else {
-            command
-        };
-        insta::assert_snapshot!(name, ended.text());
+        insta::assert_snapshot!(command, ended.text());
     }
+}
+
+#[test]
+fn help_is_in_chinese_for_those_who_read_it() {
+    let sandbox = Sandbox::new();
+    for command in COMMANDS {
+        let ended = sandbox.run_in_chinese(&[command, "--help"]).code(0);
+        assert_eq!(ended.stderr, "");
+        insta::assert_snapshot!(format!("{command}-chinese"), ended.text());
+    }
+}
+
+#[test]
+fn mistakes_are_told_in_the_persons_language() {
+    let sandbox = Sandbox::new();
+    let cases: [&[&str]; 12] = [
+        &["srve"],
+        &["get", "--conections"],
+        &["get", "--connections", "0", "x"],
+        &["get", "--rate-limit", "10X", "x"],
+        &["get", "--retry-for", "soon", "x"],
+        &["get", "--expect", "abc", "x"],
+        &["get", "--overwrite", "--keep-both", "x"],
+        &["serve", "--log-format", "xml"],
+        &["serve", "--listen", "a b"],
+        &["talk"],
+        &["get", "http://host/"],
+        &["get", "ph://wrong@host:1/"],
+    ];
+    let mut told = String::new();
+    for arguments in cases {
+        let english = sandbox.run(arguments);
+        let chinese = sandbox.run_in_chinese(arguments);
+        assert_eq!(english.code, chinese.code, "{arguments:?}");
+        for ended in [english, chinese] {
+            told += &format!("$ packhorse {}\n{}\n", arguments.join(" "), ended.stderr);
+        }
+    }
+    insta::assert_snapshot!(told);
 }
 
 #[test]

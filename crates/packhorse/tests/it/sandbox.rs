@@ -100,7 +100,8 @@ impl Sandbox {
         command.args(arguments).current_dir(self.path("here"));
         command
             .env("PACKHORSE_STATE", self.path("state"))
-            .env("RUST_BACKTRACE", "0");
+            .env("RUST_BACKTRACE", "0")
+            .env("LC_ALL", "C.UTF-8");
         for variable in ["PACKHORSE_ADDRESS", "PACKHORSE_KEY", "XDG_STATE_HOME"] {
             command.env_remove(variable);
         }
@@ -114,6 +115,12 @@ impl Sandbox {
     /// Runs the command to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         self.start(&mut self.command(arguments)).wait()
+    }
+
+    /// Runs the command to its end, for someone who reads Chinese.
+    pub(crate) fn run_in_chinese(&self, arguments: &[&str]) -> Ended {
+        let mut command = self.command(arguments);
+        self.start(command.env("LC_ALL", "zh_CN.UTF-8")).wait()
     }
 
     /// Runs the command to its end, with `input` on its standard input.

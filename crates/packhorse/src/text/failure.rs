@@ -1,0 +1,566 @@
+//! What went wrong, as the libraries and the system have it.
+//!
+//! They speak English, in logs and to programs; here are the same sentences in Chinese. What has
+//! none here is said in English.
+
+use std::error::Error;
+use std::fmt::{self, Display};
+use std::io::{self, ErrorKind};
+
+use packhorse_client::cat::CatError;
+use packhorse_client::connect::ConnectError;
+use packhorse_client::download::DownloadError;
+use packhorse_client::list::ListError;
+use packhorse_client::plain::PlainError;
+use packhorse_client::report::Failure;
+use packhorse_client::talk::TalkError;
+use packhorse_protocol::address::AddressError;
+use packhorse_protocol::content::ContentHashError;
+use packhorse_protocol::entry::Refusal;
+use packhorse_protocol::filter::FilterError;
+use packhorse_protocol::key::KeyError;
+use packhorse_protocol::limits::{FILTER_BYTES_MAX, FILTER_RULES_MAX};
+use packhorse_protocol::limits::{NAME_BYTES_MAX, PATH_BYTES_MAX, PLAIN_NAME_BYTES_MAX};
+use packhorse_protocol::message::Denial;
+use packhorse_protocol::path::PathError;
+use packhorse_protocol::plain_address::{PlainAddressError, PlainNameError};
+use packhorse_protocol::session::GreetingError;
+use packhorse_server::listen::SendError;
+use packhorse_storage::destination::{DestinationError, EntryError};
+use packhorse_storage::selection::SelectionError;
+use packhorse_storage::status::Kind;
+use packhorse_storage::workers::JobLost;
+use packhorse_transport::accept::AcceptError;
+use packhorse_transport::dial::{DialError, Stage};
+use packhorse_transport::identity::IdentityError;
+use packhorse_transport::kernel::BindError;
+use packhorse_transport::tls::WebCertificateError;
+use rustyline::error::ReadlineError;
+
+use super::Text;
+use crate::byte_count::ByteCount;
+
+/// What a library says in English.
+pub(crate) trait Worded: Display {
+    /// The same in Chinese; `None` where only the library's words say it.
+    fn in_chinese(&self) -> Option<String>;
+
+    /// All of it in English.
+    fn in_english(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl<E: Worded> From<E> for Text {
+    fn from(said: E) -> Self {
+        Self::of(|| said.in_english(), || chinese(&said))
+    }
+}
+
+impl<E: Worded> Worded for &E {
+    fn in_chinese(&self) -> Option<String> {
+        (**self).in_chinese()
+    }
+
+    fn in_english(&self) -> String {
+        (**self).in_english()
+    }
+}
+
+/// What the demo meets on its way.
+impl Worded for anyhow::Error {
+    fn in_chinese(&self) -> Option<String> {
+        let texts = self.chain().map(|part| match part.downcast_ref() {
+            Some(error) => chinese::<io::Error>(error),
+            None => part.to_string(),
+        });
+        Some(texts.collect::<Vec<_>>().join("："))
+    }
+
+    fn in_english(&self) -> String {
+        format!("{self:#}")
+    }
+}
+
+impl Worded for AcceptError {
+    fn in_chinese(&self) -> Option<String> {
+        let (what, error) = match self {
+            Self::Gone(error) => ("有一个连接在被接受之前结束", error),
+            Self::Exhausted(error) => ("目前无法接受更多连接", error),
+            Self::Broken(error) => ("再也无法接受连接", error),
+        };
+        Some(format!("{what}：{}", chinese(error)))
+    }
+}
+
+impl Text {
+    /// What a parser of a flag's value says.
+    pub(super) fn of_parser(error: &(dyn Error + 'static)) -> Self {
+        if let Some(text) = error.downcast_ref::<Self>() {
+            return text.clone();
+        }
+        match error.downcast_ref::<ContentHashError>() {
+            Some(error) => Self::from(error),
+            None => Self::untranslated(error),
+        }
+    }
+}
+
+fn chinese<E: Worded>(said: &E) -> String {
+    said.in_chinese().unwrap_or_else(|| said.in_english())
+}
+
+impl Worded for io::Error {
+    fn in_chinese(&self) -> Option<String> {
+        let words = match self.kind() {
+            ErrorKind::NotFound => "没有那个文件或目录",
+            ErrorKind::PermissionDenied => "权限不够",
+            ErrorKind::ConnectionRefused => "连接被拒绝",
+            ErrorKind::ConnectionReset => "连接被对方重置",
+            ErrorKind::ConnectionAborted => "连接已中止",
+            ErrorKind::NotConnected => "没有连接",
+            ErrorKind::HostUnreachable => "没有到该主机的路由",
+            ErrorKind::NetworkUnreachable => "网络不可达",
+            ErrorKind::AddrInUse => "地址已被占用",
+            ErrorKind::AddrNotAvailable => "本机没有这个地址",
+            ErrorKind::BrokenPipe => "管道已断开",
+            ErrorKind::AlreadyExists => "已经存在",
+            ErrorKind::NotADirectory => "不是目录",
+            ErrorKind::IsADirectory => "是一个目录",
+            ErrorKind::ReadOnlyFilesystem => "文件系统是只读的",
+            ErrorKind::StorageFull => "磁盘已满",
+            ErrorKind::QuotaExceeded => "磁盘配额已用尽",
+            ErrorKind::FileTooLarge => "文件过大",
+            ErrorKind::TimedOut => "超时",
+            ErrorKind::UnexpectedEof => "连接提前结束",
+            _ => return None,
+        };
+        // What a library put there instead of the system's answer says more than its kind.
+        Some(match self.raw_os_error() {
+            Some(code) => format!("{words}（系统错误 {code}）"),
+            None => return None,
+        })
+    }
+}
+
+impl Worded for DialError {
+    fn in_chinese(&self) -> Option<String> {
+        Some(match self {
+            Self::NotFound { place, source } => format!(
+                "找不到 `{}` 的地址：请检查拼写和本机的网络（{}）",
+                place.host,
+                chinese(source)
+            ),
+            Self::Refused { place } => {
+                format!("{place} 拒绝了连接：请检查端口，以及服务器是否在运行")
+            }
+            Self::TimedOut {
+                place,
+                stage,
+                after,
+            } => {
+                let stage = match stage {
+                    Stage::Lookup => "正在查询其名字",
+                    Stage::Connect => "正在连接",
+                    Stage::Handshake => "它接受了连接，但它是 Packhorse 服务器吗？",
+                };
+                format!("{place} 在 {after:?} 之内没有应答（{stage}）")
+            }
+            Self::Unreachable { place, source } => {
+                format!("从这里无法到达 {place}：{}", chinese(source))
+            }
+            Self::HungUp { place } => {
+                format!("{place} 随即关闭了连接：它可能太忙，或者不是 Packhorse 服务器")
+            }
+            Self::NotPackhorse { place, source } => format!(
+                "在 {place} 应答的不是此版本的 Packhorse 服务器（{}）",
+                chinese(source)
+            ),
+            Self::WrongIdentity {
+                place,
+                expected,
+                found,
+            } => {
+                format!("{place} 处的服务器不是预期的那一个：它的指纹是 {found}，而不是 {expected}")
+            }
+            Self::Impersonated { place } => {
+                format!("有人冒充 {place} 处的服务器：它并不持有它所出示的密钥")
+            }
+            Self::Damaged { place, source } => format!(
+                "与 {place} 的安全连接失败：传输的数据在途中受损（{}）",
+                chinese(source)
+            ),
+            Self::Io { place, source } => format!("与 {place} 的连接失败：{}", chinese(source)),
+            _ => return None,
+        })
+    }
+}
+
+impl Worded for ConnectError {
+    fn in_chinese(&self) -> Option<String> {
+        Some(match self {
+            Self::Dial(error) => chinese(error),
+            Self::Greeting(error) => chinese(error),
+            Self::Violation(violation) => format!("服务器违反了协议：{violation}"),
+            Self::Lost(error) => format!("连接中断：{}", chinese(error)),
+            Self::Closed => "服务器没有发完就关闭了连接".into(),
+            Self::Silent(time) => format!("服务器已有 {} 秒没有任何应答", time.as_secs()),
+            Self::Deaf(time) => format!("服务器已有 {} 秒没有接收任何数据", time.as_secs()),
+        })
+    }
+}
+
+impl Worded for GreetingError {
+    fn in_chinese(&self) -> Option<String> {
+        let why = match self {
+            Self::Denied(Denial::Version) => "它使用另一个版本的协议",
+            Self::Denied(Denial::Access) => "密钥有误，或没有给出密钥",
+            Self::Denied(Denial::Busy) => "客户端已满，请稍后再试",
+            Self::Denied(Denial::Leaving) => "它即将退出",
+            Self::ServerProof => return Some("服务器无法证明它知道密钥".into()),
+        };
+        Some(format!("服务器不接纳本客户端：{why}"))
+    }
+}
+
+impl Worded for Refusal {
+    fn in_chinese(&self) -> Option<String> {
+        let words = match self {
+            Self::NotFound => "服务器上不存在",
+            Self::PermissionDenied => "服务器无权读取",
+            Self::Special => "是 FIFO、套接字或设备",
+            Self::LeavesTree => "是指向目录树之外的链接",
+            Self::IsDirectory => "是一个目录",
+            Self::NotDirectory => "不是目录",
+            Self::LinkLoop => "是循环链接",
+            Self::UnusableName => "名字或路径过长，或为保留名",
+            Self::Changed => "获取期间在服务器上发生了变化",
+            Self::TooLarge => "获取期间在服务器上变大了",
+            Self::Unreadable => "服务器的磁盘读取失败",
+            Self::Busy => "服务器太忙，无法打开；请稍后再试",
+        };
+        Some(words.into())
+    }
+}
+
+impl Worded for Failure {
+    fn in_chinese(&self) -> Option<String> {
+        Some(match self {
+            Self::Refused(refusal) => chinese(refusal),
+            Self::Destination(error) => chinese(error),
+            Self::Exists => "本机已有且内容不同；--overwrite 替换它，--keep-both 两者都保留".into(),
+            Self::NoDirectory => "无法创建它所在的目录".into(),
+            Self::NoOtherName => "它是某个未能取到的文件的另一个名字".into(),
+            Self::Damaged => "服务器发来的内容与其哈希不符，重新请求后依然如此".into(),
+            Self::NoContent => "它是链接，自身没有内容；--follow-links 获取它所指的内容".into(),
+            Self::Unexpected { expected, found } => unexpected(expected, found),
+        })
+    }
+}
+
+fn unexpected(expected: &impl Display, found: &impl Display) -> String {
+    format!("它的哈希是 {found}，而不是 {expected}")
+}
+
+impl Worded for DownloadError {
+    fn in_chinese(&self) -> Option<String> {
+        Some(match self {
+            Self::Connect(error) => chinese(error),
+            Self::Refused(refusal) => chinese(refusal),
+            Self::NotFile => "是一个目录：名字和哈希只能用于单个文件".into(),
+            Self::Destination(error) => chinese(error),
+            Self::Filter(error) => chinese(error),
+            Self::Worker => "磁盘线程出错；这是 Packhorse 的缺陷".into(),
+        })
+    }
+}
+
+impl Worded for ListError {
+    fn in_chinese(&self) -> Option<String> {
+        match self {
+            Self::Connect(error) => error.in_chinese(),
+            Self::Refused(refusal) => refusal.in_chinese(),
+        }
+    }
+}
+
+impl Worded for CatError {
+    fn in_chinese(&self) -> Option<String> {
+        Some(match self {
+            Self::Connect(error) => chinese(error),
+            Self::Refused(refusal) => chinese(refusal),
+            Self::Damaged => chinese(&Failure::Damaged),
+            Self::Unexpected { expected, found } => unexpected(expected, found),
+            Self::Output(error) => format!("无法写出所获取的内容：{}", chinese(error)),
+        })
+    }
+}
+
+impl Worded for TalkError {
+    fn in_chinese(&self) -> Option<String> {
+        Some(match self {
+            Self::Lost(error) => format!("连接中断：{}", chinese(error)),
+            Self::Output(error) => format!("无法写出收到的内容：{}", chinese(error)),
+        })
+    }
+}
+
+impl Worded for PlainError {
+    fn in_chinese(&self) -> Option<String> {
+        Some(match self {
+            Self::Dial(error) => chinese(error),
+            Self::NotFound => "服务器上不存在：它关闭了连接，什么也没有发来".into(),
+            Self::Lost {
+                received_bytes,
+                source,
+            } => format!("收到 {received_bytes} 字节后连接中断：{}", chinese(source)),
+        })
+    }
+}
+
+impl Worded for DestinationError {
+    fn in_chinese(&self) -> Option<String> {
+        Some(match self {
+            Self::InUse { path } => {
+                format!("另一个针对同一地址的 `get` 正在写入 {}", path.display())
+            }
+            Self::ForeignPartial { path } => {
+                format!("{} 不是您的目录；请把它移走", path.display())
+            }
+            Self::Io { path, source, .. } => {
+                format!("无法使用 {}：{}", path.display(), chinese(source))
+            }
+        })
+    }
+}
+
+impl Worded for EntryError {
+    fn in_chinese(&self) -> Option<String> {
+        Some(match self {
+            Self::Exists { path, found } => {
+                format!("`{path}` 已经存在（{}），未作改动", KindName(*found))
+            }
+            Self::Collides { path } => format!("`{path}` 与本文件系统上的另一个条目同名"),
+            Self::NotDirectory { path } => format!("`{path}` 在本机不是目录；不会跟随链接"),
+            Self::NotFile { path } => format!("`{path}` 在本机不是普通文件"),
+            Self::LinkLeaves { path } => format!("`{path}` 是可能指向目标目录之外的链接"),
+            Self::TooManyLinks { path } => {
+                format!("等待其目标的链接太多；请再执行一次以创建 `{path}`")
+            }
+            Self::UnusableTarget { path } => format!("`{path}` 是没有有效目标的链接"),
+            Self::NoHardLink { path, source } => {
+                format!(
+                    "无法在这里为同一文件创建另一个名字 `{path}`：{}",
+                    chinese(source)
+                )
+            }
+            Self::UnusableName { path, source } => {
+                format!("本文件系统不支持名字 `{path}`：{}", chinese(source))
+            }
+            Self::TooLarge { path, size } => {
+                format!("本文件系统容不下 {} 的 `{path}`", ByteCount(*size))
+            }
+            Self::WrongLength { path, size } => {
+                format!("`{path}` 的长度不是所声明的 {size} 字节")
+            }
+            Self::ChangedHere { path } => format!("`{path}` 在读取期间于本机发生了变化"),
+            Self::OtherFileSystem { path } => {
+                format!("`{path}` 与目标目录不在同一文件系统；请直接以它为目标目录")
+            }
+            Self::NoRoom { path, needed, free } => format!(
+                "磁盘空间不足以存放 `{path}`：需要 {}，可用 {}",
+                ByteCount(*needed),
+                ByteCount(*free)
+            ),
+            Self::DiskFull { path, .. } => format!("磁盘已满：无法写入 `{path}`"),
+            Self::QuotaUsedUp { path, .. } => format!("您的磁盘配额已用尽：无法写入 `{path}`"),
+            Self::SyncFailed { path, source } => {
+                format!("磁盘未能确认 `{path}`，必须重新获取：{}", chinese(source))
+            }
+            Self::NoJobFolder { path, source } => {
+                format!("无法写入 `{path}`：{}", chinese(source))
+            }
+            Self::Io { path, source, .. } => format!("无法处理 `{path}`：{}", chinese(source)),
+        })
+    }
+}
+
+/// What kind of thing something is, in Chinese.
+struct KindName(Kind);
+
+impl Display for KindName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self.0 {
+            Kind::File => "文件",
+            Kind::Directory => "目录",
+            Kind::Symlink => "符号链接",
+            Kind::Special => "FIFO、套接字或设备",
+            Kind::Unknown => "类型未知",
+        })
+    }
+}
+
+impl Worded for KeyError {
+    fn in_chinese(&self) -> Option<String> {
+        Some("地址中的密钥有误：请重新复制服务器显示的完整地址".into())
+    }
+}
+
+impl Worded for AddressError {
+    fn in_chinese(&self) -> Option<String> {
+        Some(match self {
+            Self::Scheme => "地址以 `ph://` 开头，如 ph://KEY@HOST:PORT/PATH".into(),
+            Self::Key(error) => chinese(error),
+            Self::Host => "地址中没有主机，或主机的写法有误".into(),
+            Self::Port => "地址中的端口必须是 1 到 65535 之间的数".into(),
+            Self::Percent => {
+                "地址路径中的 `%` 之后须有两位十六进制数字；`%` 本身请写作 `%25`".into()
+            }
+            Self::Path(error) => format!("无法请求地址中的路径：{}", chinese(error)),
+        })
+    }
+}
+
+impl Worded for PathError {
+    fn in_chinese(&self) -> Option<String> {
+        Some(match self {
+            Self::EmptyPart => "其中有空的部分（`//`，或以 `/` 开头或结尾）".into(),
+            Self::DotPart => "其中有 `.` 或 `..`".into(),
+            Self::Nul => "其中有 NUL 字节".into(),
+            Self::Separator => "单个名字中不能有 `/`".into(),
+            Self::NameTooLong => format!("其中有超过 {NAME_BYTES_MAX} 字节的部分"),
+            Self::PathTooLong => format!("超过了 {PATH_BYTES_MAX} 字节"),
+            Self::Reserved => "`.packhorse-partial` 是留给未完成下载的保留名".into(),
+        })
+    }
+}
+
+impl Worded for PlainAddressError {
+    fn in_chinese(&self) -> Option<String> {
+        match self {
+            Self::Address(error) => error.in_chinese(),
+            Self::Name(error) => error.in_chinese(),
+        }
+    }
+}
+
+impl Worded for PlainNameError {
+    fn in_chinese(&self) -> Option<String> {
+        Some(match self {
+            Self::Empty => "名字是空的".into(),
+            Self::LineEnd => "名字中不能有换行".into(),
+            Self::TooLong => format!("名字不能超过 {PLAIN_NAME_BYTES_MAX} 字节"),
+        })
+    }
+}
+
+impl Worded for FilterError {
+    fn in_chinese(&self) -> Option<String> {
+        Some(match self {
+            Self::TooMany => {
+                format!("模式太多：最多 {FILTER_RULES_MAX} 个，共 {FILTER_BYTES_MAX} 字节")
+            }
+            Self::Pattern { pattern, why } => format!("`{pattern}` 不是有效的模式：{why}"),
+        })
+    }
+}
+
+impl Worded for ContentHashError {
+    fn in_chinese(&self) -> Option<String> {
+        Some("哈希是 64 位十六进制数字，与 `b3sum` 的输出一致".into())
+    }
+}
+
+impl Worded for SelectionError {
+    fn in_english(&self) -> String {
+        match self {
+            Self::Open { error, .. } => format!("{self}: {error}"),
+            Self::Name { .. } | Self::SameName { .. } => self.to_string(),
+        }
+    }
+
+    fn in_chinese(&self) -> Option<String> {
+        Some(match self {
+            Self::Open { path, error } => {
+                format!("无法共享 `{}`：{}", path.display(), chinese(error))
+            }
+            Self::Name { path, error } => {
+                format!(
+                    "无法以这个名字共享 `{}`：{}",
+                    path.display(),
+                    chinese(error)
+                )
+            }
+            Self::SameName { path } => format!(
+                "`{}` 与前面某个路径的最后一段同名：请分别共享，或共享二者的上级目录",
+                path.display()
+            ),
+        })
+    }
+}
+
+impl Worded for BindError {
+    fn in_chinese(&self) -> Option<String> {
+        Some(match self {
+            Self::Nowhere => "没有可以监听的地址".into(),
+            Self::Congestion {
+                name,
+                available,
+                source,
+            } => format!(
+                "无法使用拥塞控制算法 `{name}`：{}；本系统支持：{available}",
+                chinese(source)
+            ),
+            Self::Address { address, source } => {
+                format!("无法监听 {address}：{}", chinese(source))
+            }
+        })
+    }
+}
+
+impl Worded for IdentityError {
+    fn in_chinese(&self) -> Option<String> {
+        Some(match self {
+            Self::NoKey => "没有找到私钥：身份文件为 PEM，其中有 `BEGIN PRIVATE KEY` 一节\
+                            （PKCS #8，未加密）"
+                .into(),
+            Self::WrongKey => "私钥已损坏，或不是 ECDSA P-256（prime256v1）".into(),
+            Self::NotMade(error) => format!("无法生成身份：{error}"),
+        })
+    }
+}
+
+impl Worded for WebCertificateError {
+    fn in_chinese(&self) -> Option<String> {
+        Some(match self {
+            Self::NoCertificate => "没有找到证书：须为 PEM，其中有 `BEGIN CERTIFICATE` 一节".into(),
+            Self::NoKey => "没有找到私钥：须为 PEM，其中有 `BEGIN PRIVATE KEY` 一节，未加密".into(),
+            Self::Unusable(error) => format!("证书和私钥无法使用：{error}"),
+        })
+    }
+}
+
+impl Worded for SendError {
+    fn in_chinese(&self) -> Option<String> {
+        Some(match self {
+            Self::Nobody => "没有任何连接".into(),
+            Self::NotHere(peer) => format!("对端 @{peer} 没有连接"),
+            Self::Deaf(peer) => format!("对端 @{peer} 不接收发给它的内容；这一行已丢弃"),
+        })
+    }
+}
+
+impl Worded for JobLost {
+    fn in_chinese(&self) -> Option<String> {
+        Some("磁盘线程出错；这是 Packhorse 的缺陷".into())
+    }
+}
+
+impl Worded for ReadlineError {
+    fn in_chinese(&self) -> Option<String> {
+        match self {
+            Self::Io(error) => error.in_chinese(),
+            _ => None,
+        }
+    }
+}
