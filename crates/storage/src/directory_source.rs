@@ -4,6 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use packhorse_protocol::entry::{DirectoryInfo, FileInfo, Refusal};
 use packhorse_protocol::limits::LINK_TARGET_BYTES_MAX;
@@ -18,7 +19,7 @@ use crate::file::File;
 use crate::root::{Links, Root};
 use crate::source::{
     FileState, Found, Identity, Source, SourceDirectory, SourceEntry, SourceError, SourceFile,
-    SourceLink, SourceNames,
+    SourceLink, SourceNames, WholeFile,
 };
 use crate::status::{Kind, Status};
 
@@ -26,6 +27,8 @@ use crate::status::{Kind, Status};
 #[derive(Debug)]
 pub struct DirectorySource {
     root: Arc<Root>,
+    /// What the kernel has of the tree in memory can be had without waiting.
+    has_cache: AtomicBool,
 }
 
 impl DirectorySource {
@@ -41,8 +44,26 @@ impl DirectorySource {
     #[must_use]
     pub fn new(root: Root) -> Self {
         Self {
+            has_cache: AtomicBool::new(root.has_cache()),
             root: Arc::new(root),
         }
+    }
+
+    /// Reads a file without waiting.
+    ///
+    /// # Errors
+    /// `Unsupported` if that is never possible here.
+    fn read_cached(&self, path: &RelativePath, bytes_max: u64) -> io::Result<Option<CachedFile>> {
+        let file = self.root.open_cached(path)?;
+        let size = file.opened().size;
+        if size > bytes_max {
+            return Ok(None);
+        }
+        let mut content = vec![0; size as usize];
+        let count = file.read_cached(&mut content)?;
+        let status = file.status()?;
+        let is_whole = count == content.len() && status == *file.opened();
+        Ok(is_whole.then_some(CachedFile { status, content }))
     }
 
     fn directory(
@@ -93,6 +114,38 @@ impl Source for DirectorySource {
             }
         }
     }
+
+    fn at_hand(
+        &self,
+        path: &RelativePath,
+        bytes_max: u64,
+        options: EntryOptions,
+    ) -> Option<WholeFile> {
+        let can_ask = self.has_cache.load(Ordering::Relaxed);
+        if !can_ask || path.is_root() || !options.follows_links() || options.xattrs {
+            return None;
+        }
+        match self.read_cached(path, bytes_max) {
+            Ok(file) => file.map(|CachedFile { status, content }| WholeFile {
+                info: plain_info(&status, options),
+                state: state_of(&status),
+                content,
+            }),
+            Err(error) => {
+                if cannot_tell(&error) {
+                    self.has_cache.store(false, Ordering::Relaxed);
+                }
+                None
+            }
+        }
+    }
+}
+
+/// A file that was read without waiting.
+struct CachedFile {
+    /// Before and after.
+    status: Status,
+    content: Vec<u8>,
 }
 
 /// Opens the file that `path` leads to through links.
@@ -395,6 +448,14 @@ fn climbs_out(path: &RelativePath, target: &[u8]) -> bool {
         }
     }
     false
+}
+
+/// Whether the kernel, a sandbox or the file system cannot say what it has in memory.
+fn cannot_tell(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM)
+    )
 }
 
 fn is_symlink(error: &io::Error) -> bool {

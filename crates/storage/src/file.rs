@@ -1,6 +1,6 @@
 //! An open regular file.
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::ops::Range;
 
 use rustix::buffer::spare_capacity;
@@ -8,7 +8,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{
     FallocateFlags, FlockOperation, Mode, SeekFrom, Timespec, Timestamps, UTIME_OMIT, XattrFlags,
 };
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 
 use packhorse_protocol::entry::{self, Timestamp};
 
@@ -68,6 +68,22 @@ impl File {
             }
         }
         Ok(filled)
+    }
+
+    /// Reads the start of the file into `buffer`, as far as the kernel has it in memory. Returns how
+    /// many bytes.
+    ///
+    /// # Errors
+    /// `WouldBlock` if it has nothing of it; `Unsupported` where it cannot tell; otherwise the
+    /// system's own.
+    pub(crate) fn read_cached(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = buffer.len();
+        let operation = Operation::Read { offset: 0, length };
+        self.handle.place.transfer(operation, length, |length| {
+            let mut parts = [IoSliceMut::new(&mut buffer[..length])];
+            let file = &self.handle.descriptor;
+            rustix::io::preadv2(file, &mut parts, 0, ReadWriteFlags::NOWAIT)
+        })
     }
 
     /// Appends to `buffer` what lies from `offset` on: `length` bytes, or fewer if the file ends.

@@ -14,7 +14,7 @@ use packhorse_protocol::path::RelativePath;
 use crate::directory::{DIRECTORY_FLAGS, Directory, FILE_FLAGS};
 use crate::disk::{Disk, Opening, Operation, Place};
 use crate::file::File;
-use crate::status::{Kind, NotRegular, Status, shows_the_kernel};
+use crate::status::{Kind, NotRegular, Status, lies_on_this_machine, shows_the_kernel};
 
 /// How often a resolution starts again because names on its way were moved meanwhile.
 const ATTEMPTS_MAX: usize = 32;
@@ -138,6 +138,37 @@ impl Root {
         Ok(stat.into())
     }
 
+    /// As [`open_file`](Self::open_file) with links followed, if that needs nothing besides what the
+    /// kernel has in memory.
+    ///
+    /// # Errors
+    /// Also where it does, where the way leads to another file system, and where the kernel cannot
+    /// tell: any error says only that nobody knows without waiting.
+    pub(crate) fn open_cached(&self, path: &RelativePath) -> io::Result<File> {
+        let open = |opening: Opening, flags: OFlags| {
+            let bytes = path.as_bytes();
+            self.place.call(bytes, Operation::Open(opening), || {
+                rustix::fs::openat2(&self.descriptor, bytes, flags, Mode::empty(), CACHED_HERE)
+            })
+        };
+        let found = open(Opening::Resolve, PATH_FLAGS)?;
+        let place = self.place.join(path.as_bytes());
+        let stat = place.call(b"", Operation::Status, || rustix::fs::fstat(&found))?;
+        match Status::from(stat).kind {
+            Kind::File => File::new(open(Opening::File, RESOLVED_FILE)?, place),
+            other => Err(NotRegular(other).into()),
+        }
+    }
+
+    /// Whether a look at what the kernel has in memory of this tree never waits for anything else:
+    /// by the method for paths, and by the file system.
+    pub(crate) fn has_cache(&self) -> bool {
+        let file_system = self.place.call(b"", Operation::Space, || {
+            rustix::fs::fstatfs(&self.descriptor)
+        });
+        self.method == Method::Openat2 && file_system.is_ok_and(|it| lies_on_this_machine(&it))
+    }
+
     /// Whether what `path` leads to lies on a file system by which the kernel shows itself, such as
     /// `/proc`.
     pub(crate) fn shows_the_kernel(&self, path: &RelativePath, links: Links) -> io::Result<bool> {
@@ -243,6 +274,11 @@ pub(crate) fn locate(disk: &Disk, path: &Path) -> io::Result<(Vec<u8>, Located)>
 }
 
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
+
+/// On the one file system, and only as far as the kernel has it in memory; Linux 5.12 knows that.
+const CACHED_HERE: ResolveFlags = BENEATH
+    .union(ResolveFlags::NO_XDEV)
+    .union(ResolveFlags::CACHED);
 
 /// Names an object without opening it.
 const PATH_FLAGS: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);

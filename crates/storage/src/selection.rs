@@ -18,6 +18,7 @@ use crate::listing::Listing;
 use crate::root::{Located, locate};
 use crate::source::{
     Found, Identity, Source, SourceDirectory, SourceEntry, SourceError, SourceFile, SourceNames,
+    WholeFile,
 };
 use crate::status::Kind;
 
@@ -104,18 +105,37 @@ impl SelectionSource {
 
 impl Source for SelectionSource {
     fn find(&self, path: &RelativePath, options: EntryOptions) -> Result<Found, SourceError> {
-        let Some(first) = path.names().next() else {
+        let Some((first, below)) = split_first(path) else {
             return Ok(Found::Directory(Box::new(ChosenDirectory {
                 chosen: Arc::clone(&self.chosen),
                 options,
             })));
         };
-        let below = path
-            .strip_prefix(&first.clone().into())
-            .expect("a path lies below its first name");
         let chosen = self.chosen.get(&first).ok_or(Refusal::NotFound)?;
         chosen.find(&below, options)
     }
+
+    fn at_hand(
+        &self,
+        path: &RelativePath,
+        bytes_max: u64,
+        options: EntryOptions,
+    ) -> Option<WholeFile> {
+        let (first, below) = split_first(path)?;
+        match self.chosen.get(&first)? {
+            Chosen::Directory(source) => source.at_hand(&below, bytes_max, options),
+            Chosen::File(..) => None,
+        }
+    }
+}
+
+/// The first name of `path`, and what is below it; `None` for the root.
+fn split_first(path: &RelativePath) -> Option<(Name, RelativePath)> {
+    let first = path.names().next()?;
+    let below = path
+        .strip_prefix(&first.clone().into())
+        .expect("a path lies below its first name");
+    Some((first, below))
 }
 
 impl Chosen {

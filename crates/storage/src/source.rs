@@ -28,6 +28,31 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// Why it cannot be read.
     fn find(&self, path: &RelativePath, options: EntryOptions) -> Result<Found, SourceError>;
+
+    /// The regular file at `path`, if it has at most `bytes_max` and all of it is at hand.
+    ///
+    /// This never waits for a disk or another machine, so it may be called where nothing may wait.
+    /// `None` says nothing of the file: [`find`](Self::find) tells.
+    fn at_hand(
+        &self,
+        path: &RelativePath,
+        bytes_max: u64,
+        options: EntryOptions,
+    ) -> Option<WholeFile> {
+        let _ = (path, bytes_max, options);
+        None
+    }
+}
+
+/// A regular file with all that is in it, as it was from the first look at it to the last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WholeFile {
+    /// What is said of it.
+    pub info: FileInfo,
+    /// Its state.
+    pub state: FileState,
+    /// All of its bytes.
+    pub content: Vec<u8>,
 }
 
 /// What is at some path.

@@ -134,6 +134,24 @@ pub(crate) fn shows_the_kernel(file_system: &StatFs) -> bool {
     MAGIC.contains(&(file_system.f_type as u32))
 }
 
+/// Whether a file system is one of those that ask no other machine and no other program, whatever
+/// they are asked: what the kernel has of them in memory is had at once.
+pub(crate) fn lies_on_this_machine(file_system: &StatFs) -> bool {
+    const MAGIC: [u32; 10] = [
+        0x0000_4d44, // FAT
+        0x0000_ef53, // ext2, ext3, ext4
+        0x0102_1994, // tmpfs
+        0x2011_bab0, // exFAT
+        0x2fc1_2fc1, // ZFS
+        0x5846_5342, // XFS
+        0x7366_746e, // NTFS
+        0x9123_683e, // Btrfs
+        0xca45_1a4e, // bcachefs
+        0xf2f5_2010, // F2FS
+    ];
+    MAGIC.contains(&(file_system.f_type as u32))
+}
+
 /// Whether a file system tells of a failed write only when the file is closed, or durable. A close
 /// that fails is not heard of, so the file must be made durable to know.
 pub(crate) fn tells_late(file_system: &StatFs) -> bool {

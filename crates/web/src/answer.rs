@@ -10,7 +10,8 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use packhorse_protocol::entry::Refusal;
-use packhorse_protocol::path::Name;
+use packhorse_protocol::path::{Name, RelativePath};
+use packhorse_storage::clock::wall_clock;
 use packhorse_storage::source::{Found, SourceDirectory, SourceError};
 use tokio::sync::OnceCell;
 use tokio::time::sleep;
@@ -19,7 +20,7 @@ use crate::accept::Accepted;
 use crate::access::{Admission, Authority, CookiePlace};
 use crate::body::Body;
 use crate::disposition::Disposition;
-use crate::file::{Answer, ENTRY_OPTIONS, OpenedFile, Payload};
+use crate::file::{Answer, ENTRY_OPTIONS, OpenedFile, Payload, READ_AT_ONCE_BYTES_MAX};
 use crate::record::Record;
 use crate::service::{Gatekeeper, Shared};
 use crate::target::{Query, Target, reference_to_itself, without_key};
@@ -222,8 +223,12 @@ impl Answerer {
         }
     }
 
-    /// Opens what the request names, on a disk worker.
+    /// Opens what the request names: here if it is a small file that is at hand, otherwise on a
+    /// disk worker.
     async fn open(&self, request: &Request) -> Result<Opened, Refused> {
+        if let Some(opened) = self.open_at_hand(request)? {
+            return Ok(opened);
+        }
         let source = Arc::clone(&self.shared.source);
         let path = request.target.path.clone();
         let headers = request.head.headers.clone();
@@ -232,17 +237,25 @@ impl Answerer {
                 Found::Directory(directory) => Opened::Directory(directory),
                 Found::Link(_) => return Err(Refusal::Changed.into()),
                 Found::File(file) => {
-                    let name = path.split_last().map(|(_, name)| name);
-                    let name = match name {
-                        Some(name) => name,
-                        None => Name::parse(NAMELESS)?,
-                    };
+                    let name = file_name(&path)?;
                     let file = OpenedFile::new(file, &name, &headers)?;
                     Opened::File(Box::new(file), name)
                 }
             })
         });
         Ok(opened.await??)
+    }
+
+    fn open_at_hand(&self, request: &Request) -> Result<Option<Opened>, SourceError> {
+        let path = &request.target.path;
+        let now = wall_clock();
+        let source = &self.shared.source;
+        let Some(file) = source.at_hand(path, READ_AT_ONCE_BYTES_MAX, ENTRY_OPTIONS) else {
+            return Ok(None);
+        };
+        let name = file_name(path)?;
+        let file = OpenedFile::at_hand(file, &name, &request.head.headers, now)?;
+        Ok(Some(Opened::File(Box::new(file), name)))
     }
 
     fn file(
@@ -352,6 +365,14 @@ impl Shared {
             }
         };
         response.map(|()| body)
+    }
+}
+
+/// What the file at `path` is called.
+fn file_name(path: &RelativePath) -> Result<Name, SourceError> {
+    match path.split_last() {
+        Some((_, name)) => Ok(name),
+        None => Ok(Name::parse(NAMELESS)?),
     }
 }
 

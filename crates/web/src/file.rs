@@ -11,11 +11,11 @@ use http::header::{
     CONTENT_TYPE, ETAG, HeaderValue, IF_MATCH, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
 };
 use http::{HeaderMap, Response, StatusCode};
-use packhorse_protocol::entry::{FileInfo, Refusal, Version};
+use packhorse_protocol::entry::{FileInfo, Refusal, Timestamp, Version};
 use packhorse_protocol::message::{EntryOptions, LinkMode};
 use packhorse_protocol::path::Name;
 use packhorse_storage::clock::wall_clock;
-use packhorse_storage::source::{SourceError, SourceFile};
+use packhorse_storage::source::{SourceError, SourceFile, WholeFile};
 
 use crate::body::{BodyError, Produce};
 use crate::conditions::{Tag, Validators, Verdict};
@@ -35,7 +35,7 @@ const HASH_CHUNK_BYTES: usize = 256 << 10;
 const ATTEMPTS_MAX: usize = 4;
 
 /// Files of at most this size are read as they are opened, in one go.
-const READ_AT_ONCE_BYTES_MAX: u64 = 64 << 10;
+pub(crate) const READ_AT_ONCE_BYTES_MAX: u64 = 64 << 10;
 
 /// What may be done by an HTML page or an SVG picture that is served: nothing with the right to
 /// read that its reader's cookie gives.
@@ -51,13 +51,18 @@ pub(crate) const ENTRY_OPTIONS: EntryOptions = EntryOptions {
 
 /// An opened file and what is said of it.
 pub(crate) struct OpenedFile {
-    file: Arc<dyn SourceFile>,
     size: u64,
-    version: Version,
     validators: Validators,
     media_type: MediaType,
-    /// All of it, if it is small.
-    content: Option<Bytes>,
+    content: Content,
+}
+
+/// Where the bytes of a file are.
+enum Content {
+    /// Here: it is small.
+    Held(Bytes),
+    /// Still in the file, as long as that has this version.
+    InFile(Arc<dyn SourceFile>, Version),
 }
 
 /// An answer's head, and what follows it.
@@ -113,23 +118,47 @@ impl OpenedFile {
             return Ok(None);
         }
         let media_type = MediaType::of(name, &head[..head.len().min(HEAD_BYTES)]);
-        let content = (size == length as u64).then(|| Bytes::from(head));
-        let state = State {
-            file: &**file,
-            content: content.as_deref(),
-            size,
-            version,
-            is_settled: state.is_settled(now),
+        let content = match size == length as u64 {
+            true => Content::Held(head.into()),
+            false => Content::InFile(Arc::clone(file), version),
         };
-        let tag = state.tag(headers)?;
+        let is_settled = state.is_settled(now);
+        let tag = content.tag(size, version, is_settled, headers)?;
         Ok(Some(Self {
-            file: Arc::clone(file),
             size,
-            version,
             validators: Validators::new(tag, modified, now),
             media_type,
             content,
         }))
+    }
+
+    /// A small file that was read without a look at it before, which began at `now`.
+    pub(crate) fn at_hand(
+        file: WholeFile,
+        name: &Name,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Self, SourceError> {
+        let WholeFile {
+            info:
+                FileInfo {
+                    size,
+                    modified,
+                    version,
+                    ..
+                },
+            state,
+            content,
+        } = file;
+        let media_type = MediaType::of(name, &content[..content.len().min(HEAD_BYTES)]);
+        let content = Content::Held(content.into());
+        let tag = content.tag(size, version, state.is_settled(now), headers)?;
+        Ok(Self {
+            size,
+            validators: Validators::new(tag, modified, now),
+            media_type,
+            content,
+        })
     }
 
     /// Answers a GET or HEAD with these headers.
@@ -179,14 +208,12 @@ impl OpenedFile {
         response
             .headers_mut()
             .insert(CONTENT_LENGTH, HeaderValue::from(length));
-        let payload = match (&self.content, parts.as_slice()) {
-            (Some(content), [Segment::File(range)]) => {
-                Payload::Bytes(content.slice(range.start as usize..range.end as usize))
-            }
-            _ => {
+        let payload = match self.content {
+            Content::Held(content) => Payload::Bytes(assemble(&content, &parts)),
+            Content::InFile(file, version) => {
                 let pieces = FilePieces {
-                    file: self.file,
-                    version: self.version,
+                    file,
+                    version,
                     segments: parts.into(),
                 };
                 Payload::Pieces(Box::new(pieces), length)
@@ -214,28 +241,30 @@ impl OpenedFile {
     /// # Errors
     /// Why it cannot be read.
     pub(crate) fn start(&self, bytes_max: usize) -> Result<(Vec<u8>, bool), SourceError> {
-        let length = usize::try_from(self.size).unwrap_or(bytes_max);
-        let mut start = vec![0; length.min(bytes_max)];
-        let count = self.file.read_at(0, &mut start)?;
-        start.truncate(count);
+        let length = usize::try_from(self.size).unwrap_or(usize::MAX);
+        let start = match &self.content {
+            Content::Held(content) => content[..length.min(bytes_max)].to_vec(),
+            Content::InFile(file, _) => {
+                let mut start = vec![0; length.min(bytes_max)];
+                let count = file.read_at(0, &mut start)?;
+                start.truncate(count);
+                start
+            }
+        };
         Ok((start, length <= bytes_max))
     }
 }
 
-/// What the tag of a file is made from.
-struct State<'a> {
-    file: &'a dyn SourceFile,
-    /// All of it, if it was read already.
-    content: Option<&'a [u8]>,
-    size: u64,
-    version: Version,
-    is_settled: bool,
-}
-
-impl State<'_> {
-    /// What tells states of the file apart, for a request with these headers.
-    fn tag(&self, headers: &HeaderMap) -> Result<Tag, SourceError> {
-        let text = format!("{:032x}", u128::from_be_bytes(self.version.0));
+impl Content {
+    /// What tells states of a file with this content apart, for a request with these headers.
+    fn tag(
+        &self,
+        size: u64,
+        version: Version,
+        is_settled: bool,
+        headers: &HeaderMap,
+    ) -> Result<Tag, SourceError> {
+        let text = format!("{:032x}", u128::from_be_bytes(version.0));
         let with_content = format!("{text}-");
         // Who got a tag while the file was not settled may bring it back later.
         let brings_content = [IF_MATCH, IF_NONE_MATCH, IF_RANGE]
@@ -246,39 +275,39 @@ impl State<'_> {
                     .to_str()
                     .is_ok_and(|value| value.contains(&with_content))
             });
-        if self.is_settled && !brings_content {
+        if is_settled && !brings_content {
             return Ok(Tag::Strong(text));
         }
-        if self.size > HASHED_BYTES_MAX {
-            return Ok(match self.is_settled {
+        if size > HASHED_BYTES_MAX {
+            return Ok(match is_settled {
                 true => Tag::Strong(text),
                 false => Tag::Passing(text),
             });
         }
-        let hash = self.hash()?;
+        let hash = match self {
+            Self::Held(content) => blake3::hash(content),
+            Self::InFile(file, _) => hash(&**file, size)?,
+        };
         Ok(Tag::Strong(format!(
             "{with_content}{}",
             &hash.to_hex()[..16]
         )))
     }
+}
 
-    fn hash(&self) -> Result<blake3::Hash, SourceError> {
-        if let Some(content) = self.content {
-            return Ok(blake3::hash(content));
+fn hash(file: &dyn SourceFile, size: u64) -> Result<blake3::Hash, SourceError> {
+    let mut hasher = blake3::Hasher::new();
+    let mut chunk = vec![0; HASH_CHUNK_BYTES];
+    let mut offset = 0;
+    while offset < size {
+        let count = file.read_at(offset, &mut chunk)?;
+        if count == 0 {
+            return Err(Refusal::Changed.into());
         }
-        let mut hasher = blake3::Hasher::new();
-        let mut chunk = vec![0; HASH_CHUNK_BYTES];
-        let mut offset = 0;
-        while offset < self.size {
-            let count = self.file.read_at(offset, &mut chunk)?;
-            if count == 0 {
-                return Err(Refusal::Changed.into());
-            }
-            hasher.update(&chunk[..count]);
-            offset += count as u64;
-        }
-        Ok(hasher.finalize())
+        hasher.update(&chunk[..count]);
+        offset += count as u64;
     }
+    Ok(hasher.finalize())
 }
 
 /// The headers that name a state.
@@ -385,6 +414,18 @@ impl Segment {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File(range) => range.end - range.start,
         }
+    }
+}
+
+/// A body of `parts`, those of the file from its `content`.
+fn assemble(content: &Bytes, parts: &[Segment]) -> Bytes {
+    let piece = |part: &Segment| match part {
+        Segment::Bytes(bytes) => bytes.clone(),
+        Segment::File(range) => content.slice(range.start as usize..range.end as usize),
+    };
+    match parts {
+        [only] => piece(only),
+        parts => parts.iter().map(piece).collect::<Vec<_>>().concat().into(),
     }
 }
 

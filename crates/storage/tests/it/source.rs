@@ -14,6 +14,7 @@ use packhorse_protocol::message::EntryOptions;
 use packhorse_storage::clock::wall_clock;
 use packhorse_storage::directory_source::DirectorySource;
 use packhorse_storage::disk::{Disk, Opening, Operation, Verdict};
+use packhorse_storage::root::Method;
 use packhorse_storage::selection::{SelectionError, SelectionSource};
 use packhorse_storage::source::{Found, Source, SourceEntry};
 use rustix::io::Errno;
@@ -147,6 +148,7 @@ fn what_is_no_file_is_never_opened() {
                     let refusal = refused.map_err(|error| error.refusal);
                     assert_eq!(refusal, Err(Refusal::Special), "{at} by {method:?}");
                 }
+                assert_eq!(source.at_hand(&path(at), 100, options), None, "{at}");
                 assert!(root.open_directory(&name(at)).is_err());
             }
         }
@@ -201,7 +203,7 @@ fn what_shows_the_kernel_is_never_opened() {
 /// A FIFO that takes the place of a file between the look and the opening must not hang.
 #[test]
 fn a_file_swapped_for_a_fifo_does_not_hang() {
-    for method in METHODS {
+    for (method, at_hand) in METHODS.into_iter().flat_map(|it| [(it, false), (it, true)]) {
         let tree = Arc::new(Tree::new());
         tree.file("file", "content");
         let swapped = Arc::clone(&tree);
@@ -216,9 +218,67 @@ fn a_file_swapped_for_a_fifo_does_not_hang() {
             Ok(Verdict::Proceed)
         });
         let source = DirectorySource::new(tree.root(disk, method));
+        if at_hand {
+            assert_eq!(source.at_hand(&path("file"), 100, FOLLOW), None);
+        }
         let read = read(&source, "file", KEEP).map_err(|error| error.refusal);
         assert_eq!(read, Err(Refusal::Special), "{method:?}");
     }
+}
+
+/// Without waiting, a source tells the same as otherwise, or nothing.
+#[test]
+fn what_is_at_hand_is_what_would_be_found() {
+    let tree = Tree::new();
+    tree.file("a/file", "inner").file("a/large", [b'x'; 101]);
+    tree.file("../outside/secret", "secret").file("empty", "");
+    tree.link("to-file", "a/file").link("to-a", "a");
+    tree.link("out", "../outside")
+        .link("absolute", tree.at("a"));
+    for method in METHODS {
+        let source = DirectorySource::new(tree.root(Disk::new(), method));
+        let chosen = SelectionSource::open(&Disk::new(), &[tree.at("a")]).unwrap();
+        for (at, content) in [
+            ("a/file", Some("inner")),
+            ("to-file", Some("inner")),
+            ("to-a/file", Some("inner")),
+            ("empty", Some("")),
+            ("a/large", None),
+            ("a", None),
+            ("", None),
+            ("a/nothing", None),
+            ("a/file/below", None),
+            ("out/secret", None),
+            ("absolute/file", None),
+        ] {
+            let can_tell = method == Method::Openat2 && content.is_some() && tells_cached(&tree);
+            let sources: [&dyn Source; 2] = [&source, &chosen];
+            for source in &sources[..if at.starts_with("a/") { 2 } else { 1 }] {
+                let found = source.at_hand(&path(at), 100, FOLLOW);
+                let Some(found) = found else {
+                    assert!(!can_tell, "{at} by {method:?}");
+                    continue;
+                };
+                assert_eq!(Some(found.content.as_slice()), content.map(str::as_bytes));
+                let file = source.find(&path(at), FOLLOW).unwrap().into_file().unwrap();
+                assert_eq!(found.info, file.info().unwrap());
+                assert_eq!(found.state, file.state().unwrap());
+            }
+            assert_eq!(source.at_hand(&path(at), 100, KEEP), None);
+        }
+    }
+}
+
+/// Whether the file system of `tree` says what the kernel has of it in memory.
+fn tells_cached(tree: &Tree) -> bool {
+    let file = fs::File::open(tree.at("a/file")).unwrap();
+    let mut byte = [0];
+    let mut parts = [io::IoSliceMut::new(&mut byte)];
+    let told = rustix::io::preadv2(file, &mut parts, 0, rustix::io::ReadWriteFlags::NOWAIT);
+    if let Err(error) = told {
+        eprintln!("SKIPPED: what is in memory cannot be asked for here ({error})");
+    }
+    told.is_ok()
 }
 
 /// At every single call on the way, the directory or the file becomes a link to one outside.
@@ -231,7 +291,7 @@ fn what_is_swapped_at_any_call_shows_nothing_outside() {
             (KEEP, "a/file"),
             (FOLLOW, "a/file"),
         ] {
-            for at_call in 0..24 {
+            for at_call in 0..36 {
                 let tree = Arc::new(Tree::in_memory());
                 tree.file("a/file", "inner")
                     .file("../outside/a/file", "secret");
@@ -255,7 +315,10 @@ fn what_is_swapped_at_any_call_shows_nothing_outside() {
                         let directory = root.open_directory(&name("a"))?;
                         content(&*directory.open_file_seen(&name("file"))?)
                     });
-                    for content in [through_path, through_names].into_iter().flatten() {
+                    let at_hand = source.at_hand(&path("a/file"), 100, options);
+                    let contents = [through_path.ok(), through_names.ok()];
+                    let at_hand = at_hand.map(|file| file.content);
+                    for content in contents.into_iter().chain([at_hand]).flatten() {
                         assert_eq!(content, b"inner", "{swapped} at {at_call} by {method:?}");
                     }
                 }
