@@ -229,6 +229,24 @@ impl Connection {
         accepted
     }
 
+    /// Whether small segments go out at once, and do not wait for an acknowledgement
+    /// (RFC 9293 §3.7.4).
+    pub fn set_nodelay(&mut self, nodelay: bool) {
+        self.sender.set_nagle(!nodelay);
+    }
+
+    /// Whether small segments go out at once.
+    #[must_use]
+    pub fn nodelay(&self) -> bool {
+        !self.sender.nagle()
+    }
+
+    /// Whether nothing more can be written: the user has closed, or the connection is gone.
+    #[must_use]
+    pub fn is_shut_down(&self) -> bool {
+        self.state == State::Closed || self.sender.is_closing()
+    }
+
     /// Bytes that `write` would take now.
     #[must_use]
     pub fn writable(&self) -> u64 {

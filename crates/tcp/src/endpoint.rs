@@ -177,8 +177,17 @@ impl Endpoint {
 
     /// [`Connection::read`]; `Read::End` for a connection that was released.
     pub fn read(&mut self, now: Instant, id: ConnectionId, bytes_max: usize) -> Read {
-        self.with(id, |connection| connection.read(now, bytes_max))
-            .unwrap_or(Read::End)
+        let Some(entry) = self.table.get_mut(id) else {
+            return Read::End;
+        };
+        if entry.stage == Stage::Released {
+            return Read::End;
+        }
+        let outcome = entry.connection.read(now, bytes_max);
+        if entry.connection.owes_ack(now) {
+            self.touch(id);
+        }
+        outcome
     }
 
     /// [`Connection::write`].
@@ -190,6 +199,18 @@ impl Endpoint {
     /// [`Connection::shutdown`].
     pub fn shutdown(&mut self, now: Instant, id: ConnectionId) {
         self.with(id, |connection| connection.shutdown(now));
+    }
+
+    /// [`Connection::set_nodelay`].
+    pub fn set_nodelay(&mut self, id: ConnectionId, nodelay: bool) {
+        self.with(id, |connection| connection.set_nodelay(nodelay));
+    }
+
+    /// Whether there is anything for `poll_transmit` or `poll_event` to look at.
+    #[must_use]
+    pub fn is_undrained(&self) -> bool {
+        !(self.dirty.is_empty() && self.outbox.is_empty() && self.eventful.is_empty())
+            || self.listeners.has_news()
     }
 
     /// [`Connection::abort`].

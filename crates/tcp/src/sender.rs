@@ -230,6 +230,14 @@ impl Sender {
         self.board.next().min(edge)
     }
 
+    pub(crate) fn nagle(&self) -> bool {
+        self.settings.nagle
+    }
+
+    pub(crate) fn set_nagle(&mut self, nagle: bool) {
+        self.settings.nagle = nagle;
+    }
+
     /// Whether the user has closed.
     pub(crate) fn is_closing(&self) -> bool {
         self.fin.is_some()

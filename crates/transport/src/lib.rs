@@ -1,8 +1,8 @@
-//! Byte streams for Packhorse: the kernel's TCP and TLS.
+//! Byte streams for Packhorse: the kernel's TCP, our own, and TLS.
 //!
 //! A server and a client know streams only by the traits [`Accept`](accept::Accept) and
-//! [`Dial`](dial::Dial); [`kernel`] has both for the kernel's TCP, and [`tls`] is what any other
-//! TCP needs to have them too.
+//! [`Dial`](dial::Dial); [`kernel`] has both for the kernel's TCP, [`stack`] for our
+//! own, and [`tls`] is what any other TCP needs to have them too.
 //!
 //! ```
 //! use packhorse_protocol::address::HostPort;
@@ -37,6 +37,7 @@ pub mod framed;
 pub mod identity;
 pub mod kernel;
 pub mod read_ahead;
+pub mod stack;
 pub mod stream;
 pub mod throttle;
 pub mod tls;

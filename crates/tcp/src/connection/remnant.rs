@@ -3,6 +3,7 @@
 use super::Connection;
 use crate::endpoint::Remnant;
 use crate::state::State;
+use crate::time::Instant;
 
 impl Connection {
     /// What TIME-WAIT has to remember; `None` in any other state.
@@ -42,6 +43,13 @@ impl Connection {
         if let Some(receiver) = &mut self.receiver {
             receiver.shed();
         }
+    }
+
+    /// Whether an acknowledgement has to go out now.
+    pub(crate) fn owes_ack(&self, now: Instant) -> bool {
+        self.receiver
+            .as_ref()
+            .is_some_and(|receiver| receiver.is_ack_due(now))
     }
 
     /// Whether `poll_event` would give something.

@@ -100,6 +100,10 @@ impl Listeners {
         }
     }
 
+    pub(super) fn has_news(&self) -> bool {
+        !self.news.is_empty()
+    }
+
     /// A listener whose user has to hear that something waits.
     pub(super) fn next_news(&mut self) -> Option<ListenerId> {
         loop {

@@ -16,7 +16,8 @@ use packhorse_tcp::{
     Config, Connection, Ecn, Flags, Instant, Options, Packet, SackBlock, Segment, SeqNumber,
     Timestamps,
 };
-use packhorse_transport::tun::{PacketDevice, TunDevice};
+use packhorse_transport::stack::PacketDevice;
+use packhorse_transport::tun::TunDevice;
 
 use crate::tun::{KERNEL, OURS, PATIENCE, in_namespace};
 

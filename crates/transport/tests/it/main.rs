@@ -13,5 +13,6 @@ mod handshake;
 mod kernel;
 mod opened;
 mod parties;
+mod stack;
 #[cfg(target_os = "linux")]
 mod tun;

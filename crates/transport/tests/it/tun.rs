@@ -3,16 +3,17 @@
 //! Needs root, for the namespace and the device. Without it the test is skipped, with a
 //! notice; with `CI=true` that is an error.
 
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use packhorse_tcp::{Config, IsnGenerator};
-use packhorse_transport::tun::{self, PacketDevice, TunDevice};
+use packhorse_tcp::{Config, EndpointConfig, ListenAt};
+use packhorse_transport::stack::Stack;
+use packhorse_transport::tun::TunDevice;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::stack::Lossy;
 
 pub(crate) const KERNEL: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 pub(crate) const OURS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
@@ -20,39 +21,6 @@ const BYTES: usize = 3_000_000;
 
 /// Against hangs only.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
-
-/// A device that loses each `every`-th packet, in both directions.
-struct Lossy {
-    device: TunDevice,
-    every: u32,
-    count: AtomicU32,
-}
-
-impl Lossy {
-    fn loses(&self) -> bool {
-        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        self.every > 0 && count.is_multiple_of(self.every)
-    }
-}
-
-impl PacketDevice for Lossy {
-    async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let length = self.device.recv(buffer).await?;
-            if !self.loses() {
-                return Ok(length);
-            }
-        }
-    }
-
-    async fn send(&self, packet: &[u8]) -> io::Result<()> {
-        if self.loses() {
-            Ok(())
-        } else {
-            self.device.send(packet).await
-        }
-    }
-}
 
 #[test]
 fn our_tcp_and_the_kernels_exchange_every_byte() {
@@ -102,29 +70,30 @@ async fn in_a_namespace() {
 
 /// Both send, both check: we dial the kernel, or the kernel dials us.
 async fn exchange(name: &str, every: u32, dials: bool) {
-    let device = Lossy {
-        device: TunDevice::open(name, KERNEL, 24, 1_500).unwrap(),
-        every,
-        count: AtomicU32::new(0),
+    let device = TunDevice::open(name, KERNEL, 24, 1_500).unwrap();
+    let device = Lossy::new(device, every);
+    let config = EndpointConfig {
+        connection: Config {
+            time_wait: Duration::from_millis(100),
+            ..Config::default()
+        },
+        ..EndpointConfig::default()
     };
-    let config = Config {
-        time_wait: Duration::from_millis(100),
-        ..Config::default()
-    };
-    let isns = IsnGenerator::new([5; 16]);
-    let (mut stream, task, kernel) = if dials {
+    let (stack, task) = Stack::start(device, config, [5; 16]);
+    let (mut stream, kernel) = if dials {
         let listener = TcpListener::bind((KERNEL, 0)).await.unwrap();
         let remote = listener.local_addr().unwrap();
-        let local = SocketAddr::from((OURS, 4_000));
-        let (stream, task) = tun::connect(device, &config, &isns, local, remote);
         let kernel = tokio::spawn(async move { listener.accept().await.unwrap().0 });
-        (stream, task, kernel)
+        let stream = stack.connect((OURS, 0).into(), remote).await.unwrap();
+        (stream, kernel)
     } else {
         let local = SocketAddr::from((OURS, 80));
+        let listener = stack.listen(ListenAt::Address(local), 1).unwrap();
         let kernel = tokio::spawn(async move { TcpStream::connect(local).await.unwrap() });
-        let (stream, task) = tun::accept(device, &config, &isns, local).await.unwrap();
-        (stream, task, kernel)
+        let (stream, _peer) = listener.accept().await.unwrap();
+        (stream, kernel)
     };
+    drop(stack);
     let kernel = tokio::spawn(async move { transfer(&mut kernel.await.unwrap(), 7, 3).await });
     transfer(&mut stream, 3, 7).await;
     kernel.await.unwrap();
