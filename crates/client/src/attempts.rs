@@ -42,6 +42,8 @@ impl Site {
         if error.needs_fetching_again() && wanted.attempt < ATTEMPTS_MAX {
             Totals::add(&self.totals.again.unconfirmed, wanted.info.size);
             self.plan.want(wanted);
+        } else if error.is_refusal_to_overwrite() {
+            self.fail(&wanted.path, &Failure::Taken);
         } else {
             self.fail(&wanted.path, &error.into());
         }

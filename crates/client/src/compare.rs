@@ -8,13 +8,15 @@ use packhorse_protocol::limits::GROUP_BYTES;
 use packhorse_storage::destination::{EntryError, ExistingFile};
 
 use crate::group_table::{GroupState, GroupTable};
-use crate::plan::Wanted;
+use crate::plan::{Candidate, Wanted};
 
 /// A comparison under way.
 #[derive(Debug)]
 pub(crate) struct Comparison {
     /// The file on the server.
     pub(crate) wanted: Wanted,
+    /// Where the file that is there is.
+    pub(crate) candidate: Candidate,
     /// The file that is there.
     pub(crate) existing: ExistingFile,
     equal: Mutex<GroupTable>,
@@ -28,10 +30,11 @@ pub(crate) struct Comparison {
 }
 
 impl Comparison {
-    /// Compares `wanted` with `existing`.
-    pub(crate) fn new(wanted: Wanted, existing: ExistingFile) -> Self {
+    /// Compares `wanted` with `existing`, which is at `candidate`.
+    pub(crate) fn new(wanted: Wanted, candidate: Candidate, existing: ExistingFile) -> Self {
         let mut comparison = Self {
             wanted,
+            candidate,
             existing,
             equal: Mutex::default(),
             equal_count: AtomicU64::new(0),

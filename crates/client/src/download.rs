@@ -209,15 +209,31 @@ impl<D: Dial> Running<D> {
         conversation: Conversation<D::Stream>,
         first: Answer,
     ) -> Result<(), DownloadError> {
+        let mut further = JoinSet::new();
+        let ended = self.work(conversation, first, &mut further).await;
+        if ended.is_err() {
+            // What has come is written before it is counted.
+            further.shutdown().await;
+            self.crew.site.plan.until_idle().await;
+            self.run_on_disk(Site::leave_unfinished).await?;
+        }
+        ended
+    }
+
+    async fn work(
+        &self,
+        conversation: Conversation<D::Stream>,
+        first: Answer,
+        further: &mut JoinSet<Result<(), Lost>>,
+    ) -> Result<(), DownloadError> {
         let plan = &self.crew.site.plan;
         plan.begin_with_page(0);
         let mut driver = Driver::new(&self.crew, 0, conversation, Some(Task::Page));
         driver.handle_answer(first).await?;
-        let mut further = JoinSet::new();
         loop {
             driver = tokio::select! {
                 done = self.keep_on(driver) => done?,
-                never = self.open_further(&mut further) => match never {},
+                never = self.open_further(further) => match never {},
             };
             self.run_on_disk(Site::place_further_names).await?;
             if plan.is_finished() {

@@ -113,6 +113,11 @@ impl GroupTable {
         runs
     }
 
+    /// How many groups are holes.
+    pub(crate) fn holes(&self) -> u64 {
+        self.holes.iter().map(|(start, end)| end - start).sum()
+    }
+
     /// Whether there are any holes.
     pub(crate) fn has_holes(&self) -> bool {
         !self.holes.is_empty()
@@ -160,6 +165,7 @@ mod tests {
         assert_eq!(table.get(group(30)), GroupState::Missing);
         assert_eq!(table.get(group(300)), GroupState::Data(hash));
         assert!(table.has_holes());
+        assert_eq!(table.holes(), 40);
         let range = |start, end| GroupRange::new(start, end).unwrap();
         let runs = [
             (range(5, 30), true),

@@ -16,6 +16,10 @@ use crate::plan::Wanted;
 /// A group whose content is wrong is fetched again this often, over the whole file.
 const DAMAGED_MAX: u32 = 64;
 
+/// Holes whose zeros are hashed for a file whose hash is expected: a quarter of an hour for one
+/// core, and a server can make a file of any size of them.
+pub(crate) const HASHED_HOLES_BYTES_MAX: u64 = 1 << 40;
+
 /// A file of which groups are on their way.
 #[derive(Debug)]
 pub(crate) struct LargeDownload {
@@ -200,6 +204,11 @@ impl LargeDownload {
         } else {
             Verdict::Confirmed
         }
+    }
+
+    /// Whether its holes are so many that nobody should compute its hash.
+    pub(crate) fn is_hollow(&self) -> bool {
+        self.groups().holes() > HASHED_HOLES_BYTES_MAX / GROUP_BYTES as u64
     }
 
     /// Whether some of its groups are holes, whose hashes nobody has computed.

@@ -12,6 +12,7 @@ mod directory;
 pub mod download;
 mod drive;
 mod dry_run;
+mod ending;
 mod further_names;
 mod group_table;
 mod half_done;

@@ -76,6 +76,15 @@ impl Links {
         named.collect()
     }
 
+    /// The further names that were not made yet.
+    pub(crate) fn unfinished(&self) -> Vec<RelativePath> {
+        let state = self.lock();
+        let further = state.further.iter();
+        further
+            .map(|(_, further)| further.wanted.path.clone())
+            .collect()
+    }
+
     /// Lets go of the directories that were held.
     pub(crate) fn release(&self) {
         // They are dropped outside the lock: that queues them to be sealed.

@@ -3,24 +3,21 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use packhorse_protocol::content::ContentHash;
 use packhorse_protocol::entry::{DirectoryInfo, FileInfo, Mode, Refusal, Timestamp};
-use packhorse_protocol::filter::{Filter, Patterns, Subject};
+use packhorse_protocol::filter::{Filter, Subject};
 use packhorse_protocol::limits::INLINE_BYTES_MAX;
 use packhorse_protocol::path::{Name, PathError, RelativePath};
 use packhorse_protocol::session::{Content, Fetched, Item, Violation};
 use packhorse_storage::destination::{
-    Destination, EntryError, Existing, FinishReport, Placed, Presence, SmallFile,
+    Destination, EntryError, Existing, Placed, Presence, SmallFile,
 };
-
-use tracing::warn;
 
 use crate::directory::{DirectoryNode, SealQueue};
 use crate::links::Links;
-use crate::plan::{Plan, Wanted};
+use crate::plan::{Candidate, Plan, Wanted};
 use crate::report::{Event, Failure, Observer, Totals};
 use crate::settings::DownloadSettings;
 
@@ -291,7 +288,7 @@ impl Site {
                         info,
                         path,
                         attempt: 0,
-                        compare: false,
+                        compare: None,
                         counted: None,
                     };
                     if self.is_further_name(&wanted) {
@@ -404,8 +401,7 @@ impl Site {
 
     /// Decides what becomes of a file, by what is here under its name.
     pub(crate) fn consider(&self, wanted: Wanted, presence: Result<Presence, EntryError>) {
-        // Size and time do not tell whether it is the content that was expected.
-        let by_content = self.settings.checksum || self.settings.expect.is_some();
+        let by_content = self.is_by_content();
         if let Ok(Presence::Different { .. } | Presence::OtherKind(_)) = presence
             && !by_content
         {
@@ -426,14 +422,46 @@ impl Site {
             Ok(Presence::Same { .. } | Presence::Different { .. })
                 if by_content || wanted.info.size > INLINE_BYTES_MAX =>
             {
-                self.plan.want(Wanted {
-                    compare: true,
-                    ..wanted
-                });
+                let candidate = Candidate {
+                    path: wanted.path.clone(),
+                    number: 0,
+                };
+                self.want_compared(wanted, candidate);
             }
-            Ok(_) if self.settings.dry_run => self.report_wanted(&wanted),
-            Ok(_) => self.plan.want(wanted),
+            Ok(found) => {
+                let is_taken = matches!(found, Presence::OtherKind(_));
+                match is_taken.then(|| self.next_candidate(&wanted, 0)).flatten() {
+                    Some(beside) => self.want_compared(wanted, beside),
+                    None if self.settings.dry_run => self.report_wanted(&wanted),
+                    None => self.plan.want(wanted),
+                }
+            }
         }
+    }
+
+    /// Has a file compared with one that is there.
+    pub(crate) fn want_compared(&self, wanted: Wanted, candidate: Candidate) {
+        self.plan.want(Wanted {
+            compare: Some(candidate),
+            ..wanted
+        });
+    }
+
+    /// What an earlier run may have placed beside what has the name of a file, with a number above
+    /// `after`, where only content tells. What cannot be looked at is in nobody's way.
+    pub(crate) fn next_candidate(&self, wanted: &Wanted, after: u32) -> Option<Candidate> {
+        if !self.is_by_content() {
+            return None;
+        }
+        let size = wanted.info.size;
+        let beside = self.destination.next_beside(&wanted.path, size, after);
+        let (number, path) = beside.ok().flatten()?;
+        Some(Candidate { path, number })
+    }
+
+    /// Whether size and time do not tell whether a file is the one that is wanted.
+    fn is_by_content(&self) -> bool {
+        self.settings.checksum || self.settings.expect.is_some()
     }
 
     /// Says that a file would be fetched.
@@ -444,14 +472,14 @@ impl Site {
         });
     }
 
-    /// A file is there already with the server's content; it gets the server's time and mode too.
-    pub(crate) fn keep_same_content(&self, wanted: &Wanted) {
-        match self.destination.compare(&wanted.path, &wanted.info) {
-            Ok(Presence::Same { mode }) => self.keep(wanted, &wanted.path, mode),
-            _ if self.settings.dry_run => self.keep(wanted, &wanted.path, wanted.info.mode),
-            _ => match self.destination.set_attributes(&wanted.path, &wanted.info) {
-                Ok(()) => self.keep(wanted, &wanted.path, wanted.info.mode),
-                Err(error) => self.fail(&wanted.path, &error.into()),
+    /// The file `path` has the server's content already; it gets the server's time and mode too.
+    pub(crate) fn keep_same_content(&self, wanted: &Wanted, path: &RelativePath) {
+        match self.destination.compare(path, &wanted.info) {
+            Ok(Presence::Same { mode }) => self.keep(wanted, path, mode),
+            _ if self.settings.dry_run => self.keep(wanted, path, wanted.info.mode),
+            _ => match self.destination.set_attributes(path, &wanted.info) {
+                Ok(()) => self.keep(wanted, path, wanted.info.mode),
+                Err(error) => self.fail(path, &error.into()),
             },
         }
     }
@@ -627,37 +655,6 @@ impl Site {
         // The nodes are dropped outside the lock: that queues them.
         let stack = std::mem::take(&mut self.tree().stack);
         drop(stack);
-    }
-
-    /// Does what can only be done once all files are in place: links that had to wait, and the
-    /// metadata of the directories around them.
-    pub(crate) fn finish_all(&self) {
-        for (path, placed) in self.destination.settle_links() {
-            self.handle_link_placed(&path, placed);
-        }
-        self.leave_tree();
-        self.links.release();
-        self.seal();
-        if self.totals.failed.load(Ordering::Relaxed) == 0 {
-            self.destination.forget_half_done();
-        }
-        if self.settings.patterns != Patterns::default() {
-            // What is left out this time may be what another run is for.
-            self.destination.keep_untouched();
-        }
-        let FinishReport {
-            links: _,
-            root,
-            kept,
-            left_behind,
-        } = self.destination.finish();
-        Totals::add(&self.totals.half_done, kept as u64);
-        if let Err(error) = root {
-            self.fail(&RelativePath::ROOT, &error.into());
-        }
-        if let Some(error) = left_behind {
-            warn!(%error, "the folder for unfinished files could not be removed");
-        }
     }
 
     fn tree(&self) -> MutexGuard<'_, TreePlace> {

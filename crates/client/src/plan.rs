@@ -3,7 +3,7 @@
 //! The plan does no I/O: connections take tasks from it and give back those that they lose; disk
 //! jobs tell it what became of what arrived.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -57,10 +57,19 @@ pub(crate) struct Wanted {
     pub(crate) info: FileInfo,
     /// How often it was asked for before.
     pub(crate) attempt: u32,
-    /// Compare it, group by group, with the file that is there.
-    pub(crate) compare: bool,
+    /// Compare it, group by group, with a file that is there.
+    pub(crate) compare: Option<Candidate>,
     /// The groups that earlier attempts have had in place, and counted.
     pub(crate) counted: Option<Arc<GroupTable>>,
+}
+
+/// A file that is there, and may have the content that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    /// Where it is in the destination.
+    pub(crate) path: RelativePath,
+    /// The number that stands behind the name that is wanted; 0 for that name itself.
+    pub(crate) number: u32,
 }
 
 /// What a connection asks for.
@@ -292,7 +301,7 @@ impl Plan {
     /// A file is wanted.
     pub(crate) fn want(&self, file: Wanted) {
         self.change(|state| {
-            let in_line = file.info.size <= INLINE_BYTES_MAX && !file.compare;
+            let in_line = file.info.size <= INLINE_BYTES_MAX && file.compare.is_none();
             if in_line {
                 state.small.push_back(file)
             } else {
@@ -339,6 +348,32 @@ impl Plan {
             state.reads.retain(|(reader, _)| !reader.is_given_up());
             state.confirms.retain(|file| !file.is_given_up());
         });
+    }
+
+    /// Waits until no task is given out and no disk job runs.
+    pub(crate) async fn until_idle(&self) {
+        let mut changes = self.changes();
+        while self.lock().busy > 0 && changes.changed().await.is_ok() {}
+    }
+
+    /// The files that are waiting for something.
+    pub(crate) fn unfinished(&self) -> BTreeSet<RelativePath> {
+        let state = self.lock();
+        let State {
+            small,
+            large,
+            reads,
+            confirms,
+            changed,
+            ..
+        } = &*state;
+        let waiting = small.iter().chain(large);
+        let read = reads.iter().filter(|(reader, _)| !reader.is_given_up());
+        let files = waiting
+            .chain(read.map(|(reader, _)| reader.wanted()))
+            .chain(confirms.iter().map(|file| &file.wanted))
+            .chain(changed.iter().map(|pausing| &pausing.file));
+        files.map(|file| file.path.clone()).collect()
     }
 
     /// Nothing more is to be asked for.

@@ -13,15 +13,15 @@ use crate::compare::Comparison;
 use crate::group_table::add_to_runs;
 use crate::large::{LargeDownload, Progress, Verdict};
 use crate::place::Site;
-use crate::plan::{Reader, Wanted};
+use crate::plan::{Candidate, Reader, Wanted};
 use crate::report::{Event, Failure, Totals};
 
 impl Site {
     /// Begins a file that is fetched in groups, or compared with the one that is there.
     pub(crate) fn begin(&self, wanted: Wanted) {
         self.observer.handle(Event::Begun { path: &wanted.path });
-        if wanted.compare {
-            return self.begin_comparison(wanted);
+        if let Some(candidate) = wanted.compare.clone() {
+            return self.begin_comparison(wanted, candidate);
         }
         if !self.make(&wanted.directory) {
             self.fail(&wanted.path, &Failure::NoDirectory);
@@ -33,10 +33,10 @@ impl Site {
         }
     }
 
-    fn begin_comparison(&self, wanted: Wanted) {
-        match self.open_for_comparison(&wanted) {
+    fn begin_comparison(&self, wanted: Wanted, candidate: Candidate) {
+        match self.open_for_comparison(&wanted, &candidate) {
             Ok(existing) => {
-                let comparison = Arc::new(Comparison::new(wanted, existing));
+                let comparison = Arc::new(Comparison::new(wanted, candidate, existing));
                 let range = comparison.range();
                 if range.is_empty() {
                     return self.handle_compared(&comparison);
@@ -50,14 +50,18 @@ impl Site {
         }
     }
 
-    fn open_for_comparison(&self, wanted: &Wanted) -> Result<ExistingFile, EntryError> {
+    fn open_for_comparison(
+        &self,
+        wanted: &Wanted,
+        candidate: &Candidate,
+    ) -> Result<ExistingFile, EntryError> {
         if wanted.info.size > FILE_BYTES_MAX {
             return Err(EntryError::TooLarge {
                 path: wanted.path.clone(),
                 size: wanted.info.size,
             });
         }
-        self.destination.open_existing(&wanted.path)
+        self.destination.open_existing(&candidate.path)
     }
 
     fn begin_target(&self, wanted: &Wanted) -> Option<LargeFile> {
@@ -121,6 +125,9 @@ impl Site {
             Some(Err(error)) => self.give_up(file, &error.into()),
             Some(Ok(())) => {
                 let progress = file.handle_hole(range);
+                if self.settings.expect.is_some() && file.is_hollow() {
+                    return self.give_up(file, &Failure::Hollow);
+                }
                 self.handle_progress(file, progress);
             }
         }
@@ -255,10 +262,12 @@ impl Site {
         let wanted = comparison.wanted.clone();
         if comparison.is_same() {
             if self.is_expected(&wanted.path, comparison.content_hash()) {
-                self.keep_same_content(&wanted);
+                self.keep_same_content(&wanted, &comparison.candidate.path);
             }
         } else if self.existing == Existing::Refuse {
             self.fail(&wanted.path, &Failure::Exists);
+        } else if let Some(next) = self.next_candidate(&wanted, comparison.candidate.number) {
+            self.want_compared(wanted, next);
         } else if self.settings.dry_run {
             self.report_wanted(&wanted);
         } else if let Some(target) = self.begin_target(&wanted) {

@@ -1,5 +1,6 @@
 //! What happened to each entry, and to all of them together.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use packhorse_protocol::content::ContentHash;
@@ -7,6 +8,8 @@ use packhorse_protocol::entry::Refusal;
 use packhorse_protocol::path::RelativePath;
 use packhorse_storage::destination::EntryError;
 use thiserror::Error;
+
+use crate::large::HASHED_HOLES_BYTES_MAX;
 
 /// Hears of everything that happens to an entry; called from many threads.
 pub trait Observer: Send + Sync {
@@ -63,6 +66,16 @@ pub enum Event<'a> {
         /// Why.
         failure: &'a Failure,
     },
+    /// Has not arrived, and nothing speaks against it: the run ends before its work is done.
+    Unfinished {
+        /// Where it would be in the destination.
+        path: &'a RelativePath,
+    },
+    /// All is done, and the folder for unfinished files is still there.
+    LeftBehind {
+        /// Why.
+        error: &'a io::Error,
+    },
     /// The connection was lost and will be dialled again.
     Lost {
         /// Why.
@@ -82,6 +95,12 @@ pub enum Failure {
     /// It differs from what is there.
     #[error("it exists here already and differs; --overwrite replaces it, --keep-both keeps both")]
     Exists,
+    /// Another has its name since it was begun.
+    #[error(
+        "its name was taken while it was fetched, and what has that was left as it is; what has \
+         come is kept half done, for --overwrite or --keep-both"
+    )]
+    Taken,
     /// The directory around it could not be made.
     #[error("its directory could not be made")]
     NoDirectory,
@@ -96,6 +115,9 @@ pub enum Failure {
         "it is a link, which has no content of its own; --follow-links fetches what is behind it"
     )]
     NoContent,
+    /// Its hash is expected, and would have to be computed over more zeros than is reasonable.
+    #[error("it has too many holes for its hash to be checked: more than {} GiB", HASHED_HOLES_BYTES_MAX >> 30)]
+    Hollow,
     /// Its content is not the one that was expected.
     #[error("its hash is {found}, not {expected}")]
     Unexpected {
@@ -112,7 +134,7 @@ impl Failure {
     pub fn is_integrity(&self) -> bool {
         matches!(
             self,
-            Self::Damaged | Self::NoContent | Self::Unexpected { .. }
+            Self::Damaged | Self::NoContent | Self::Hollow | Self::Unexpected { .. }
         )
     }
 
@@ -130,8 +152,8 @@ impl Failure {
                 Refusal::Changed | Refusal::Unreadable | Refusal::Busy | Refusal::PermissionDenied
             ),
             Self::Destination(error) => error.is_local_io() && !error.needs_fetching_again(),
-            Self::Damaged | Self::Exists | Self::NoDirectory => true,
-            Self::NoOtherName | Self::NoContent | Self::Unexpected { .. } => false,
+            Self::Damaged | Self::Exists | Self::Taken | Self::NoDirectory => true,
+            Self::NoOtherName | Self::NoContent | Self::Hollow | Self::Unexpected { .. } => false,
         }
     }
 }
@@ -159,6 +181,10 @@ pub struct Totals {
     pub again: FetchedAgain,
     /// Half-done files that are kept for the next run.
     pub half_done: AtomicU64,
+    /// What has been written of them, in bytes.
+    pub half_done_bytes: AtomicU64,
+    /// Entries that the listing has named, and that the run has ended without.
+    pub unfinished: AtomicU64,
     /// Links made or there already.
     pub links: AtomicU64,
     /// Directories.

@@ -96,6 +96,7 @@ pub(crate) async fn run(settings: CatSettings<'_>, events: &EventLog) -> Outcome
     events.write(&Record::End {
         address: shown,
         exit: exit.code(),
+        listed: true,
         why,
     });
     events.write(&Record::summary(

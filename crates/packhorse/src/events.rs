@@ -99,12 +99,21 @@ pub(crate) enum Record {
         path: PathText,
         why: String,
     },
+    /// Was listed, and the run ended before it had arrived.
+    Unfinished {
+        #[serde(flatten)]
+        path: PathText,
+    },
+    /// The folder for unfinished files could not be removed.
+    LeftBehind { why: String },
     /// A connection was lost and is dialled again.
     Lost { why: String },
     /// What an address came to.
     End {
         address: String,
         exit: u8,
+        /// All that lies there has been named, so that what no line speaks of is not there.
+        listed: bool,
         #[serde(skip_serializing_if = "Option::is_none")]
         why: Option<String>,
     },
@@ -117,6 +126,8 @@ pub(crate) enum Record {
         bytes_resumed: u64,
         bytes_again: Again,
         half_done: u64,
+        half_done_bytes: u64,
+        unfinished: u64,
         links: u64,
         skipped: u64,
         failed: u64,
@@ -162,6 +173,8 @@ impl Record {
             bytes_resumed,
             again,
             half_done,
+            half_done_bytes,
+            unfinished,
             links,
             skipped,
             failed,
@@ -175,6 +188,8 @@ impl Record {
             bytes_resumed,
             bytes_again: again,
             half_done,
+            half_done_bytes,
+            unfinished,
             links,
             skipped,
             failed,

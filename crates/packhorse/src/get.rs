@@ -113,6 +113,7 @@ impl Get<'_> {
             events.write(&Record::End {
                 address: shown,
                 exit: end.exit.code(),
+                listed: end.so_far.listing_ended,
                 why: end.error.map(|error| error.english().to_owned()),
             });
             exit = exit.and(end.exit);
@@ -248,6 +249,7 @@ impl Display for Summary {
             (all.links, "linked"),
             (all.skipped, "skipped"),
             (all.failed, "failed"),
+            (all.unfinished, "unfinished"),
         ];
         for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
             write!(out, ", {count} {what}")?;
@@ -265,7 +267,8 @@ impl Display for Summary {
         if all.half_done > 0 {
             write!(
                 out,
-                "; {} half done, kept for the next run",
+                "; kept {} of {} half done: run the same command again to go on",
+                ByteCount(all.half_done_bytes),
                 Counted(all.half_done, "file")
             )?;
         }
@@ -323,6 +326,7 @@ mod tests {
                 unconfirmed: 4,
             },
             half_done: 2,
+            half_done_bytes: 51_400_000,
             ..SoFar::default()
         };
         let summary = Summary {
@@ -335,8 +339,8 @@ mod tests {
             summary.to_string(),
             "fetched 1 file, 3.00 MB in 1.0 s (3.00 MB/s); went on with 5.00 MB of an interrupted \
              run; fetched again: 1 B damaged on the way, 2.00 kB left by an interrupted run and not \
-             right, 3 B changed on the server meanwhile, 4 B not confirmed by the disk; 2 files half \
-             done, kept for the next run"
+             right, 3 B changed on the server meanwhile, 4 B not confirmed by the disk; kept \
+             51.4 MB of 2 files half done: run the same command again to go on"
         );
     }
 }

@@ -51,6 +51,7 @@ use crate::disk::Disk;
 use crate::root::{Links, Root};
 use crate::status::Kind;
 
+mod claim;
 mod directories;
 mod error;
 mod exact_names;
@@ -69,6 +70,7 @@ mod streamed_file;
 pub use self::directories::EnterOutcome;
 pub use self::error::{DestinationError, EntryError};
 pub use self::existing_file::{ExistingFile, Presence};
+pub use self::half_done::HalfDoneKept;
 pub use self::job::JobName;
 pub use self::large_file::LargeFile;
 pub use self::placement::Placed;
@@ -119,8 +121,8 @@ pub struct FinishReport {
     /// Whether the destination itself got its mode and time, if it was sealed, and is durable, if
     /// that was asked for.
     pub root: Result<(), EntryError>,
-    /// Half-done files that are kept for the next run of the job, and with them its folder.
-    pub kept: usize,
+    /// What is kept for the next run of the job, and with it the job's folder.
+    pub kept: HalfDoneKept,
     /// Why the job's folder is still there, if it is and nothing is kept; the next run of the job
     /// clears it.
     pub left_behind: Option<io::Error>,
@@ -226,6 +228,21 @@ impl Destination {
         }
     }
 
+    /// What the next run of the job can go on with, if this one ends before it is
+    /// [finished](Self::finish).
+    #[must_use]
+    pub fn half_done(&self) -> HalfDoneKept {
+        let folder = self.site.folder.get();
+        let kept = folder.and_then(|folder| folder.half_done_so_far().ok());
+        kept.unwrap_or_default()
+    }
+
+    /// The links that were [`Placed::PutOff`] and are not made yet.
+    #[must_use]
+    pub fn links_put_off(&self) -> Vec<RelativePath> {
+        self.site.put_off().links.paths()
+    }
+
     /// Ends the download: creates the links that were put off, removes the job's folder unless there
     /// is something half done to be kept, and seals the destination itself.
     ///
@@ -242,8 +259,8 @@ impl Destination {
         };
         let (kept, left_behind) = match self.site.folder.get().map(|folder| folder.remove()) {
             Some(Ok(kept)) => (kept, None),
-            Some(Err(error)) => (0, Some(error)),
-            None => (0, None),
+            Some(Err(error)) => (HalfDoneKept::default(), Some(error)),
+            None => (HalfDoneKept::default(), None),
         };
         FinishReport {
             links,
@@ -305,6 +322,20 @@ impl Site {
     fn folder_for(&self, path: &RelativePath) -> Result<&Arc<JobFolder>, EntryError> {
         self.folder()
             .map_err(|error| EntryError::of_job_folder(path, error))
+    }
+
+    /// What an error for want of room is, more exactly.
+    fn lack(&self, error: EntryError) -> EntryError {
+        let lacks_inodes = || {
+            let top = self.root.open_directory(&RelativePath::ROOT, Links::Refuse);
+            top.is_ok_and(|top| top.lacks_inodes())
+        };
+        match error {
+            EntryError::DiskFull { path, source } if lacks_inodes() => {
+                EntryError::NoInodes { path, source }
+            }
+            error => error,
+        }
     }
 
     /// The directory `path`, open for calls on the names in it, and for [`Directory::sync`] if this

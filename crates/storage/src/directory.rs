@@ -417,6 +417,16 @@ impl Directory {
         Ok((space.f_blocks > 0).then_some(free))
     }
 
+    /// Whether the file system that holds the directory has room for data and none for one more
+    /// file; false where it does not say.
+    #[must_use]
+    pub fn lacks_inodes(&self) -> bool {
+        let space = self
+            .handle
+            .call(Operation::Space, |it| rustix::fs::fstatvfs(it));
+        space.is_ok_and(|space| space.f_files > 0 && space.f_favail == 0 && space.f_bavail > 0)
+    }
+
     /// The names of the directory's own extended attributes.
     ///
     /// # Errors

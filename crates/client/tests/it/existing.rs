@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, SystemTime};
 
+use packhorse_protocol::content::ContentHash;
 use packhorse_protocol::message::{ReadWhat, Request};
 use packhorse_storage::destination::Existing;
 
@@ -320,6 +321,47 @@ fn directories_and_links_meet_what_is_there() {
     });
 }
 
+/// Where content decides, a second run took what the first had placed beside for something else, and
+/// placed it once more.
+#[test]
+fn what_was_placed_beside_is_known_by_its_content() {
+    within(Clock::Paused, || async {
+        for size in [1000, 2 * MIB + 5] {
+            let content = noise(1, size);
+            for there in [Different, Shorter, Longer, Directory, Link, Fifo] {
+                for expects in [false, true] {
+                    let mut tree = ServedTree::new();
+                    tree.file("f", content.clone());
+                    let scene = put(Scene::new(tree.clone()), there, &content);
+                    let mut other = content.clone();
+                    other[size - 1] ^= 1;
+                    let scene = scene.put("f (1)", &other);
+                    let scene = scene.existing(Existing::KeepBoth).ask("f");
+                    let mut scene = scene.settings(|settings| match expects {
+                        true => settings.expect = Some(ContentHash::of(&content)),
+                        false => settings.checksum = true,
+                    });
+                    let what = format!("{there:?}, {size} bytes, expects {expects}");
+                    let outcome = scene.run().await;
+                    assert_eq!(outcome.events, [format!("fetched f (2) {size}")], "{what}");
+                    let mut before = state(&scene);
+                    for dry_run in [false, true] {
+                        scene = scene.beside(tree.clone(), Script::default());
+                        scene.settings.dry_run = dry_run;
+                        let outcome = scene.run().await;
+                        assert_eq!(outcome.events, ["kept f (2)"], "{what}");
+                        assert_eq!(outcome.log.groups("f"), [0; 0], "{what}");
+                        // The time of the destination itself is that of the last run.
+                        let unchanged = usize::from(!dry_run);
+                        assert_eq!(state(&scene)[unchanged..], before[unchanged..], "{what}");
+                        before = state(&scene);
+                    }
+                }
+            }
+        }
+    });
+}
+
 /// The destination itself may be reached through a link: that is its owner's own choice.
 #[test]
 fn what_is_outside_stays_when_the_destination_holds_links_to_it() {
@@ -343,6 +385,7 @@ fn what_is_outside_stays_when_the_destination_holds_links_to_it() {
 #[test]
 fn a_destination_that_was_sealed_can_be_filled_again() {
     within(Clock::Paused, || async {
+        give_up_privileges();
         let mode = |scene: &Scene| {
             let found = fs::metadata(scene.destination()).unwrap();
             found.permissions().mode() & 0o777
@@ -358,4 +401,17 @@ fn a_destination_that_was_sealed_can_be_filled_again() {
         next.run().await.expect_all(&next, "", &tree);
         assert_ne!(mode(&next), 0o555, "it was sealed as the server says");
     });
+}
+
+/// Modes mean nothing to a user with all privileges. Gives them up for this thread and those that it
+/// starts from here on.
+fn give_up_privileges() {
+    use rustix::process::geteuid;
+    use rustix::thread::set_thread_uid;
+    const NOBODY: u32 = 65534;
+
+    if geteuid().is_root() {
+        set_thread_uid(rustix::fs::Uid::from_raw(NOBODY)).unwrap();
+    }
+    assert!(!geteuid().is_root());
 }

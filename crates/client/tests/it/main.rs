@@ -11,6 +11,7 @@ mod connections;
 mod cuts;
 mod damage;
 mod disks;
+mod endings;
 mod existing;
 mod honest;
 mod lies;

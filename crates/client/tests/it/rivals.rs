@@ -174,7 +174,9 @@ fn two_downloads_of_one_name_are_not_merged() {
             let (one, other) = tokio::join!(first.run_unchecked(), second.run_unchecked());
             let contents = [noise(1, 3 * MIB + 1), noise(5, 3 * MIB + 1)];
             let [a, b] = contents.map(|content| describe_content(&content));
-            let lines = crate::scene::lines_of(&first.destination());
+            let mut lines = crate::scene::lines_of(&first.destination());
+            // Who has no name for it keeps what it has fetched.
+            lines.retain(|line| !line.starts_with(".packhorse-partial"));
             match existing {
                 Existing::KeepBoth => {
                     let both = |x: &str, y: &str| [format!("big: {x}"), format!("big (1): {y}")];
@@ -190,8 +192,10 @@ fn two_downloads_of_one_name_are_not_merged() {
                     let failed = [&one, &other]
                         .map(|outcome| outcome.events.clone())
                         .concat();
+                    // It depends on when the second one looks.
+                    let told = ["failed big Exists", "failed big Taken"];
                     assert!(
-                        failed.contains(&"failed big Exists".to_owned()),
+                        failed.iter().any(|line| told.contains(&line.as_str())),
                         "{failed:?}"
                     );
                 }

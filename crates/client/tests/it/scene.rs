@@ -199,6 +199,7 @@ impl Scene {
         Outcome {
             error: result.err(),
             events: observer.lines(),
+            unfinished: observer.unfinished(),
             exit: exit(&totals),
             totals,
             tree: lines_of(&self.destination()),
@@ -219,8 +220,10 @@ impl Scene {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) error: Option<DownloadError>,
-    /// What the observer heard, sorted; lost connections left out.
+    /// What the observer heard, sorted; lost connections and what is unfinished left out.
     pub(crate) events: Vec<String>,
+    /// What the run has ended without.
+    pub(crate) unfinished: Vec<String>,
     /// What decides over the exit code, besides the error.
     pub(crate) exit: Vec<&'static str>,
     pub(crate) totals: Arc<Totals>,
@@ -300,9 +303,19 @@ struct Recorder(Mutex<Vec<String>>);
 impl Recorder {
     fn lines(&self) -> Vec<String> {
         let mut lines = self.0.lock().unwrap().clone();
-        lines.retain(|line| !line.starts_with("lost "));
+        lines.retain(|line| !line.starts_with("lost ") && !line.starts_with("unfinished "));
         lines.sort();
         lines
+    }
+
+    fn unfinished(&self) -> Vec<String> {
+        let lines = self.0.lock().unwrap();
+        let paths = lines
+            .iter()
+            .filter_map(|line| line.strip_prefix("unfinished "));
+        let mut paths: Vec<_> = paths.map(str::to_owned).collect();
+        paths.sort();
+        paths
     }
 }
 
@@ -318,6 +331,8 @@ impl Observer for Recorder {
                 format!("failed {} {}", Escaped(path), kind(failure))
             }
             Event::Lost { why } => format!("lost {why}"),
+            Event::Unfinished { path } => format!("unfinished {path}"),
+            Event::LeftBehind { error } => format!("left behind {error}"),
             other => format!("{other:?}"),
         };
         self.0.lock().unwrap().push(line);

@@ -284,6 +284,43 @@ fn an_announced_size_takes_no_space() {
     });
 }
 
+/// The hash that was expected would have been computed over whatever size the server names.
+#[test]
+fn zeros_without_end_are_not_hashed() {
+    within(Clock::Paused, || async {
+        let size = (1 << 40) + (1 << 30);
+        let mut script = Script::telling(vec![vec![sparse_of(size), Told::End]]);
+        let mut tell = script.lie;
+        script.lie = Box::new(move |call, answers| {
+            tell(call, answers);
+            if let Request::Read(read) = &call.request {
+                *answers = vec![Answer::Done {
+                    version: ONE,
+                    size,
+                    settled: true,
+                }];
+                if !read.range.is_empty() {
+                    let hole = Answer::Hole {
+                        start: read.range.start(),
+                        count: read.range.count(),
+                        version: ONE,
+                    };
+                    answers.insert(0, hole);
+                }
+            }
+        });
+        let scene = Scene::with(ServedTree::new(), script).ask("f");
+        let scene = scene.settings(|settings| {
+            settings.expect = Some(packhorse_protocol::content::ContentHash::of(b""));
+        });
+        let outcome = scene.run().await;
+        assert_eq!(
+            outcome.summary(),
+            "--\nfailed f Hollow\nexit: some failed\nexit: integrity"
+        );
+    });
+}
+
 /// The page says one size and the groups are those of another, under one and the same version.
 #[test]
 fn a_size_that_does_not_fit_the_version_comes_to_nothing() {

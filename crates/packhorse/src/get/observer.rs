@@ -16,6 +16,9 @@ use crate::progress::ProgressLine;
 /// Entries left out that are named at the end; of further ones only the number.
 const SKIPPED_NAMED_MAX: usize = 1000;
 
+/// What is said where that is so.
+pub(crate) const NOT_REMOVED: &str = "the folder `.packhorse-partial` could not be removed";
+
 /// Names what fails as it happens, keeps what is skipped for the end, and writes the events.
 pub(super) struct GetObserver {
     events: EventLog,
@@ -109,6 +112,10 @@ impl Observer for GetObserver {
                 self.progress
                     .say(format_args!("packhorse: {}: {failure}", Escaped(path)));
             }
+            Event::LeftBehind { error } => {
+                self.progress
+                    .say(format_args!("packhorse: {}: {error}", NOT_REMOVED));
+            }
             Event::Lost { why } => {
                 self.progress
                     .say(format_args!("packhorse: {why}; dialling again"));
@@ -140,6 +147,10 @@ fn record_of(event: &Event<'_>) -> Option<Record> {
         Event::Failed { path, failure } => Record::Failed {
             path: PathText::new(path),
             why: failure.to_string(),
+        },
+        Event::Unfinished { path } => Record::Unfinished { path: at(path) },
+        Event::LeftBehind { error } => Record::LeftBehind {
+            why: error.to_string(),
         },
         Event::Lost { why } => Record::Lost { why: why.into() },
         _ => return None,

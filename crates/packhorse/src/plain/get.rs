@@ -154,6 +154,7 @@ impl PlainGet<'_> {
         self.events.write(&Record::End {
             address,
             exit: exit.code(),
+            listed: true,
             why,
         });
     }

@@ -249,6 +249,12 @@ impl Worded for Failure {
             Self::Refused(refusal) => chinese(refusal),
             Self::Destination(error) => chinese(error),
             Self::Exists => "本机已有且内容不同；--overwrite 替换它，--keep-both 两者都保留".into(),
+            Self::Taken => {
+                "获取期间它的名字被占用，占用者未作改动；已取到的部分会保留，供 --overwrite \
+                            或 --keep-both 使用"
+                    .into()
+            }
+            Self::Hollow => "空洞太多，无法核对它的哈希".into(),
             Self::NoDirectory => "无法创建它所在的目录".into(),
             Self::NoOtherName => "它是某个未能取到的文件的另一个名字".into(),
             Self::Damaged => "服务器发来的内容与其哈希不符，重新请求后依然如此".into(),
@@ -322,7 +328,16 @@ impl Worded for DestinationError {
     fn in_chinese(&self) -> Option<String> {
         Some(match self {
             Self::InUse { path } => {
-                format!("另一个针对同一地址的 `get` 正在写入 {}", path.display())
+                format!(
+                    "另一个针对同一地址的 `get` 正在写入 {}；请等它结束，或获取到另一个目录",
+                    path.display()
+                )
+            }
+            Self::NoInodes { path } => {
+                format!(
+                    "{} 所在的磁盘没有空闲的 inode：无法再创建文件",
+                    path.display()
+                )
             }
             Self::ForeignPartial { path } => {
                 format!("{} 不是您的目录；请把它移走", path.display())
@@ -373,6 +388,9 @@ impl Worded for EntryError {
                 ByteCount(*free)
             ),
             Self::DiskFull { path, .. } => format!("磁盘已满：无法写入 `{path}`"),
+            Self::NoInodes { path, .. } => {
+                format!("磁盘没有空闲的 inode：无法创建 `{path}`")
+            }
             Self::QuotaUsedUp { path, .. } => format!("您的磁盘配额已用尽：无法写入 `{path}`"),
             Self::SyncFailed { path, source } => {
                 format!("磁盘未能确认 `{path}`，必须重新获取：{}", chinese(source))

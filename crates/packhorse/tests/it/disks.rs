@@ -113,7 +113,7 @@ fn a_disk_that_becomes_full_keeps_what_has_arrived() {
         "{first}"
     );
     assert!(
-        first.contains("1 file half done, kept for the next run"),
+        first.contains("of 1 file half done: run the same command again to go on"),
         "{first}"
     );
     assert!(second.contains("of an interrupted run"), "{second}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, json_lines};
 
 const ROUNDS: u64 = 12;
 const LARGE: usize = 24 << 20;
@@ -72,4 +72,75 @@ fn a_client_killed_at_any_moment_leaves_nothing_wrong() {
             "unfinished data is left in {name}"
         );
     }
+}
+
+/// What is half done of the large file, in bytes.
+fn half_done(destination: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+
+    let jobs = fs::read_dir(destination.join(".packhorse-partial"));
+    let files = jobs
+        .into_iter()
+        .flatten()
+        .flat_map(|job| fs::read_dir(job.unwrap().path()));
+    let sizes = files.flatten().flatten().map(|file| file.metadata());
+    sizes.flatten().map(|found| found.blocks() * 512).sum()
+}
+
+/// It said that the connection was lost, and no word of what it had.
+#[test]
+fn a_client_whose_server_is_gone_says_what_it_keeps() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("large", large());
+    sandbox.serve_file("small", "small");
+    let path = |name: &str| sandbox.path(name).to_str().unwrap().to_owned();
+    let (key, identity, report) = (path("key"), path("identity"), path("report"));
+    let keys = ["--key-file", &key, "--identity", &identity];
+    let server = sandbox.serve(&[&keys[..], &["--rate-limit", "20M"]].concat());
+    let listen = format!("127.0.0.1:{}", server.port());
+    let address = server.address.clone();
+    let get = [
+        "get",
+        &address,
+        "-o",
+        "dest",
+        "--retry-for",
+        "1s",
+        "--report",
+        &report,
+    ];
+    let client = sandbox.start(&mut sandbox.command(&get));
+    let dest = sandbox.path("here").join("dest");
+    while half_done(&dest) < 3 << 20 {
+        assert_eq!(client.stderr_so_far(), "");
+        sleep(Duration::from_millis(2));
+    }
+    server.running.signal(Signal::KILL);
+    let ended = client.wait().code(3);
+    let lines = || json_lines(&fs::read(&report).unwrap());
+    let (told, summary) = (lines(), lines().pop().unwrap());
+    let of = |event: &str| {
+        told.iter()
+            .find(|line| line["event"] == event)
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(of("unfinished")["path"], "large");
+    assert_eq!(of("fetched")["path"], "small");
+    assert_eq!(
+        (&of("end")["exit"], &of("end")["listed"]),
+        (&3.into(), &true.into())
+    );
+    assert_eq!(
+        (&summary["unfinished"], &summary["half_done"]),
+        (&1.into(), &1.into())
+    );
+    let kept = summary["half_done_bytes"].as_u64().unwrap();
+    assert_eq!(kept, half_done(&dest));
+    let ended = ended.says(", 1 unfinished");
+    ended.says(" of 1 file half done: run the same command again to go on");
+    let _server = sandbox.serve(&[&keys[..], &["--listen", &listen]].concat());
+    sandbox.run(&get).code(0);
+    assert_eq!(lines().pop().unwrap()["bytes_resumed"], kept);
+    assert_eq!(check(&dest), 1);
 }

@@ -49,7 +49,7 @@ impl Destination {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 self.site.enter_existing(&spot)?
             }
-            Err(error) => return Err(spot.error("make the directory")(error)),
+            Err(error) => return Err(self.site.lack(spot.error("make the directory")(error))),
         };
         if self.site.options.durable && outcome != EnterOutcome::Existing {
             sync_directory(&directory, path)?;

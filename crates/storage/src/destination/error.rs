@@ -13,7 +13,11 @@ use crate::status::Kind;
 #[derive(Debug, Error)]
 pub enum DestinationError {
     /// Another process, or another part of this one, runs the same job here; waiting helps.
-    #[error("another `get` of the same address is writing into {}", .path.display())]
+    #[error(
+        "another `get` of the same address is writing into {}; wait for its end, or fetch into \
+         another directory",
+        .path.display()
+    )]
     InUse {
         /// The destination.
         path: PathBuf,
@@ -22,6 +26,12 @@ pub enum DestinationError {
     #[error("{} is not a directory of yours; move it away", .path.display())]
     ForeignPartial {
         /// The directory for unfinished downloads, or a folder in it.
+        path: PathBuf,
+    },
+    /// The file system has room for data, and none for one more file.
+    #[error("the disk of {} has no inodes left: it can hold no more files", .path.display())]
+    NoInodes {
+        /// The destination.
         path: PathBuf,
     },
     /// The system refused.
@@ -145,6 +155,14 @@ pub enum EntryError {
         /// The system's answer.
         source: io::Error,
     },
+    /// There is room for data, but none for one more file.
+    #[error("the disk has no inodes left: cannot make `{path}`")]
+    NoInodes {
+        /// The entry.
+        path: RelativePath,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// No room for this user.
     #[error("your disk quota is used up: cannot write `{path}`")]
     QuotaUsedUp {
@@ -189,10 +207,14 @@ impl EntryError {
         match self {
             Self::NoRoom { .. }
             | Self::DiskFull { .. }
+            | Self::NoInodes { .. }
             | Self::QuotaUsedUp { .. }
             | Self::SyncFailed { .. }
             | Self::Io { .. } => true,
-            Self::NoJobFolder { source, .. } => matches!(source, DestinationError::Io { .. }),
+            Self::NoJobFolder { source, .. } => matches!(
+                source,
+                DestinationError::Io { .. } | DestinationError::NoInodes { .. }
+            ),
             Self::Exists { .. }
             | Self::Collides { .. }
             | Self::NotDirectory { .. }
@@ -252,6 +274,7 @@ impl EntryError {
             | Self::OtherFileSystem { path }
             | Self::NoRoom { path, .. }
             | Self::DiskFull { path, .. }
+            | Self::NoInodes { path, .. }
             | Self::QuotaUsedUp { path, .. }
             | Self::SyncFailed { path, .. }
             | Self::NoJobFolder { path, .. }
@@ -297,7 +320,7 @@ impl EntryError {
     }
 }
 
-fn is_lack_of_room(error: &io::Error) -> bool {
+pub(super) fn is_lack_of_room(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
         Some(Errno::NOSPC | Errno::DQUOT)

@@ -86,11 +86,37 @@ impl Destination {
         };
         let is_it =
             |_: &Name, found: &Status| matches!(Presence::of(found, info), Presence::Same { .. });
-        let beside = self.site.find_beside(&spot, is_it)?;
-        Ok(beside.and_then(|(name, found)| {
+        let beside = self.site.find_beside(&spot, 0, is_it)?;
+        Ok(beside.and_then(|(_, name, found)| {
             let path = parent.join(&name).ok()?;
             Some((path, Mode::from_bits(found.mode)))
         }))
+    }
+
+    /// Where an earlier run may have placed the file `path` beside another, if only its content can
+    /// tell: the first file of `size` bytes whose number is above `after`. `None` unless both are to
+    /// be [kept](super::Existing::KeepBoth).
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn next_beside(
+        &self,
+        path: &RelativePath,
+        size: u64,
+        after: u32,
+    ) -> Result<Option<(u32, RelativePath)>, EntryError> {
+        let Some((parent, name)) = path.split_last() else {
+            return Err(EntryError::NotFile { path: path.clone() });
+        };
+        let directory = self.site.open_directory(&parent)?;
+        let spot = Spot {
+            directory: &directory,
+            parent: &parent,
+            name: &name,
+        };
+        let is_it = |_: &Name, found: &Status| found.kind == Kind::File && found.size == size;
+        let beside = self.site.find_beside(&spot, after, is_it)?;
+        Ok(beside.and_then(|(number, name, _)| Some((number, parent.join(&name).ok()?))))
     }
 
     /// Sets the permission bits of a file that is here.

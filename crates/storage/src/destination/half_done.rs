@@ -24,6 +24,15 @@ use super::metadata::OWNER_FILE;
 const PREFIX: &[u8] = b"part-";
 const DIGITS: usize = 32;
 
+/// What of a job is half done, for its next run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HalfDoneKept {
+    /// Files.
+    pub files: u64,
+    /// What has been written of them, in bytes, as far as the file system can tell it from holes.
+    pub bytes: u64,
+}
+
 /// A file that is being written, and what there was of it.
 pub(super) struct HalfDone {
     pub(super) unfinished: Unfinished,
@@ -96,6 +105,19 @@ pub(super) fn groups_with_data(file: &File, size: u64) -> io::Result<Vec<GroupRa
         }
     }
     Ok(runs)
+}
+
+/// How much of `file` is data, in bytes.
+pub(super) fn data_bytes(file: &File) -> io::Result<u64> {
+    let (size, mut at, mut bytes) = (file.opened().size, 0, 0);
+    while at < size
+        && let Some(data) = file.next_data(at)?
+        && data.start < size
+    {
+        at = data.end.clamp(data.start + 1, size);
+        bytes += at - data.start;
+    }
+    Ok(bytes)
 }
 
 fn groups_around(data: &Range<u64>, size: u64) -> GroupRange {

@@ -15,27 +15,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use packhorse_protocol::entry::Mode;
 use packhorse_protocol::path::{Name, PARTIAL_DIRECTORY};
-use rustix::io::Errno;
 
 use crate::directory::{Directory, Part};
 use crate::file::File;
 use crate::status::Kind;
 
 use super::DestinationError;
-use super::half_done::is_half_done;
-use super::metadata::OWNER_FILE;
-
-/// Hexadecimal digits of a job's hash in the name of its folder.
-const FOLDER_NAME_DIGITS: usize = 32;
+use super::claim::{
+    Claimed, FOLDER_NAME_DIGITS, InTheWay, Met, Missing, clear_abandoned, is_in_use, try_claim,
+};
+use super::error::is_lack_of_room;
+use super::half_done::{HalfDoneKept, data_bytes, is_half_done};
 
 /// How often a claim starts again because another job's end removed what it stood on.
 const CLAIM_ATTEMPTS_MAX: usize = 64;
 
 /// How many numbers in a row may be taken by files that could not be removed.
 const NUMBERS_TAKEN_MAX: usize = 1024;
-
-const LOCK: &[u8] = b"lock";
-const OWNER_ONLY: u32 = 0o700;
 
 /// What a download is, so that a second run of it is known: from which server, and which path there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,25 +87,6 @@ enum HalfDoneState {
     Kept,
 }
 
-#[derive(Debug)]
-struct Claimed {
-    partial: Directory,
-    folder: Directory,
-    /// Open for as long as it is locked.
-    lock: Mutex<Option<File>>,
-}
-
-/// What one attempt at a claim met.
-enum Met {
-    Claimed(Box<Claimed>),
-    /// Another holds the lock.
-    InUse,
-    /// There is no such folder, or no longer.
-    Missing,
-    /// Something of that name is no directory, or not ours.
-    Foreign,
-}
-
 impl JobFolder {
     /// Makes the folder of `job` in `destination` where it is missing, locks and clears it. `path`
     /// is the destination's, for errors.
@@ -120,9 +97,15 @@ impl JobFolder {
     ) -> Result<Self, DestinationError> {
         let name = job.folder_name();
         for _ in 0..CLAIM_ATTEMPTS_MAX {
-            match try_claim(&destination, &name, Missing::Make).map_err(cannot_claim(path))? {
-                Met::Missing => {}
-                met => return Self::of(met, destination, path, name),
+            let met = match try_claim(&destination, &name, Missing::Make) {
+                Err(error) if is_lack_of_room(&error) && destination.lacks_inodes() => {
+                    let path = path.to_owned();
+                    return Err(DestinationError::NoInodes { path });
+                }
+                met => met.map_err(cannot_claim(path))?,
+            };
+            if !matches!(met, Met::Missing) {
+                return Self::of(met, destination, path, name);
             }
         }
         Err(cannot_claim(path)(io::ErrorKind::NotFound.into()))
@@ -170,6 +153,7 @@ impl JobFolder {
             removed: AtomicBool::new(false),
         };
         folder
+            .claimed
             .clear(is_half_done, InTheWay::Leave)
             .map_err(cannot_claim(path))?;
         Ok(folder)
@@ -231,8 +215,8 @@ impl JobFolder {
     }
 
     /// Removes everything in the folder but what is kept for a later run, and the folder if that is
-    /// nothing; also if unfinished files are still open. Returns how many files are kept.
-    pub(super) fn remove(&self) -> io::Result<usize> {
+    /// nothing; also if unfinished files are still open. Returns what is kept.
+    pub(super) fn remove(&self) -> io::Result<HalfDoneKept> {
         self.removed.store(true, Ordering::Relaxed);
         if self.keeps_untouched.load(Ordering::Relaxed) {
             for (name, _) in self.claimed.folder.names()?.iter() {
@@ -243,9 +227,28 @@ impl JobFolder {
         }
         let half_done = self.half_done().clone();
         let is_kept = |name: &Name| half_done.get(name) == Some(&HalfDoneState::Kept);
-        self.clear(is_kept, InTheWay::Fail)?;
+        self.claimed.clear(is_kept, InTheWay::Fail)?;
         self.remove_if_empty()?;
-        Ok(half_done.keys().filter(|name| is_kept(name)).count())
+        Ok(self.measure(half_done.keys().filter(|name| is_kept(name))))
+    }
+
+    /// What a later run of the job can go on with, if this one ends now.
+    pub(super) fn half_done_so_far(&self) -> io::Result<HalfDoneKept> {
+        let names = self.claimed.folder.names()?;
+        let names: Vec<_> = names.iter().map(|(name, _)| name).collect();
+        Ok(self.measure(names.iter().filter(|name| is_half_done(name))))
+    }
+
+    fn measure<'n>(&self, names: impl Iterator<Item = &'n Name>) -> HalfDoneKept {
+        let mut kept = HalfDoneKept::default();
+        for name in names {
+            // Of what was begun and never written to, nothing is kept.
+            let file = self.claimed.folder.open_file(name);
+            let bytes = file.and_then(|file| data_bytes(&file)).unwrap_or(0);
+            kept.files += u64::from(bytes > 0);
+            kept.bytes += bytes;
+        }
+        kept
     }
 
     fn create<T>(
@@ -275,33 +278,6 @@ impl JobFolder {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    fn unlock(&self) {
-        let lock = &self.claimed.lock;
-        if let Some(lock) = lock.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            lock.unlock();
-        }
-    }
-
-    /// Removes what is unfinished and not to be `kept`.
-    fn clear(&self, kept: impl Fn(&Name) -> bool, in_the_way: InTheWay) -> io::Result<()> {
-        let folder = &self.claimed.folder;
-        for (name, kind) in folder.names()?.iter() {
-            if name.as_bytes() == LOCK || kept(&name) {
-                continue;
-            }
-            let removed = match kind {
-                Kind::Directory => folder.remove_directory(&name),
-                _ => folder.remove_file(&name),
-            };
-            match removed {
-                Err(error) if is_in_use(&error) && in_the_way == InTheWay::Leave => {}
-                Err(error) if !is_missing(&error) => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
     fn half_done(&self) -> MutexGuard<'_, BTreeMap<Name, HalfDoneState>> {
         self.half_done
             .lock()
@@ -309,22 +285,10 @@ impl JobFolder {
     }
 
     /// Removes the folder if only the lock is left in it, and the directory that holds all such
-    /// folders if this was the last. That others are at work in there is no error.
+    /// folders if this was the last of use. That others are at work in there is no error.
     fn remove_if_empty(&self) -> io::Result<()> {
-        let Claimed {
-            partial, folder, ..
-        } = &*self.claimed;
-        if folder.names()?.len() > 1 {
-            return Ok(());
-        }
-        // From here on another may make a new lock in the folder, which then stays.
-        folder.remove_file(&lock_name())?;
-        // NFS keeps a file that is open in its directory, under another name.
-        self.unlock();
-        match partial.remove_directory(&self.name) {
-            Err(error) if !is_in_use(&error) => return Err(error),
-            _ => {}
-        }
+        self.claimed.remove_if_empty(&self.name)?;
+        clear_abandoned(&self.destination, &self.claimed.partial, &self.name);
         match self.destination.remove_directory(Part::PARTIAL) {
             Err(error) if !is_in_use(&error) => Err(error),
             _ => Ok(()),
@@ -338,7 +302,7 @@ impl Drop for JobFolder {
             // What stays is cleared by the next run of the job.
             let _ = self.remove_if_empty();
         }
-        self.unlock();
+        self.claimed.unlock();
     }
 }
 
@@ -425,131 +389,6 @@ impl Drop for Unfinished {
             };
         }
     }
-}
-
-/// What becomes of a directory with something in it, where only files of ours should be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum InTheWay {
-    Leave,
-    Fail,
-}
-
-/// What becomes of a folder that is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Missing {
-    Make,
-    Leave,
-}
-
-fn try_claim(destination: &Directory, name: &Name, missing: Missing) -> io::Result<Met> {
-    match open_and_lock(destination, name, missing) {
-        Err(error) if is_missing(&error) => Ok(Met::Missing),
-        Err(error) if is_not_directory(&error) => Ok(Met::Foreign),
-        other => other,
-    }
-}
-
-fn open_and_lock(destination: &Directory, name: &Name, missing: Missing) -> io::Result<Met> {
-    let partial = open_or_make(destination, Part::PARTIAL, missing)?;
-    if !is_ours(&partial)? || is_inexact(destination, &partial)? {
-        return Ok(Met::Foreign);
-    }
-    let folder = open_or_make(&partial, Part::from(name), missing)?;
-    if !is_ours(&folder)? {
-        return Ok(Met::Foreign);
-    }
-    let lock = match folder.create_file(&lock_name(), Mode::from_bits(OWNER_FILE)) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            folder.open_for_update(&lock_name())?
-        }
-        other => other?,
-    };
-    if !lock.try_lock()? {
-        return Ok(Met::InUse);
-    }
-    // Whoever held it before may have removed it; then a lock on it excludes nobody. As long as it
-    // is in its folder, the folder cannot be removed.
-    if !folder
-        .status_of(&lock_name())?
-        .is_same_object(lock.opened())
-    {
-        return Ok(Met::Missing);
-    }
-    Ok(Met::Claimed(Box::new(Claimed {
-        partial,
-        folder,
-        lock: Mutex::new(Some(lock)),
-    })))
-}
-
-/// Whether nobody else could reach into `directory`: it has the owner that whatever we make has.
-fn is_ours(directory: &Directory) -> io::Result<bool> {
-    let owner = directory.status()?.owner;
-    if owner == rustix::process::geteuid().as_raw() {
-        return Ok(true);
-    }
-    // Some file systems give everything one owner, whoever makes it.
-    let name = probe_name();
-    let made = match directory.create_file(&name, Mode::from_bits(OWNER_FILE)) {
-        Ok(made) => made,
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    directory.remove_file(&name)?;
-    Ok(made.opened().owner == owner)
-}
-
-/// Whether `partial` was found under another name that the file system takes for its own: one that a
-/// peer may have chosen.
-fn is_inexact(destination: &Directory, partial: &Directory) -> io::Result<bool> {
-    let other_case = Name::parse(&PARTIAL_DIRECTORY.to_ascii_uppercase())
-        .expect("the name is reserved in its own case only");
-    match destination.status_of(&other_case) {
-        Ok(other) if other.is_same_object(&partial.status()?) => {
-            Ok(!destination.names()?.has_partial())
-        }
-        _ => Ok(false),
-    }
-}
-
-fn open_or_make(directory: &Directory, name: Part<'_>, missing: Missing) -> io::Result<Directory> {
-    match directory.open_directory(name) {
-        Err(error) if is_missing(&error) && missing == Missing::Make => {}
-        other => return other,
-    }
-    match directory.create_directory(name, Mode::from_bits(OWNER_ONLY)) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => directory.open_directory(name),
-    }
-}
-
-fn lock_name() -> Name {
-    Name::parse(LOCK).expect("it is a name")
-}
-
-/// A name that no other process probes with.
-fn probe_name() -> Name {
-    let process = rustix::process::getpid().as_raw_nonzero();
-    Name::parse(format!("owner-{process}").as_bytes()).expect("it is a name")
-}
-
-fn is_missing(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound
-}
-
-fn is_not_directory(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::NOTDIR | Errno::LOOP)
-    )
-}
-
-/// Whether a directory was not removed because others use it, or have removed it already.
-fn is_in_use(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY | Errno::NOENT)
-    )
 }
 
 fn cannot_claim(path: &Path) -> impl Fn(io::Error) -> DestinationError {

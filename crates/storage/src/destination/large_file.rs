@@ -76,7 +76,7 @@ impl Destination {
             .site
             .folder_for(path)?
             .open_half_done(path)
-            .map_err(|error| EntryError::new("write", path, error))?;
+            .map_err(|error| self.site.lack(EntryError::new("write", path, error)))?;
         unfinished.keep_if(is_found);
         if let Err(error) = file.set_length(info.size) {
             return Err(match Errno::from_io_error(&error) {
@@ -270,8 +270,8 @@ impl LargeFile {
     ///
     /// # Errors
     /// `SyncFailed`, after which all of it must be fetched again; `Exists`, `Collides`; otherwise
-    /// the system's own. The file is gone then, but where the disk may do better later, and can be
-    /// asked what it has: then it is as if it had been dropped.
+    /// the system's own. The file is gone then, but where its name was taken, or the disk may do
+    /// better later and can be asked what it has: then it is as if it had been dropped.
     pub fn finish(self) -> Result<Placed, EntryError> {
         let Self {
             site,
@@ -297,9 +297,10 @@ impl LargeFile {
             parent: &parent,
             name: &name,
         };
-        let placed = site
-            .place(&unfinished, &spot)
-            .inspect_err(|error| keep_if(error.is_local_io()))?;
+        // Who has the name may go, or whoever asked for it may want both.
+        let placed = site.place(&unfinished, &spot).inspect_err(|error| {
+            keep_if(error.is_local_io() || error.is_refusal_to_overwrite());
+        })?;
         site.sync_placed(placed, &spot)
     }
 

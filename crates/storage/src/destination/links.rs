@@ -100,7 +100,7 @@ impl Destination {
             }
             Ok(found) => {
                 let is_it = |_: &Name, found: &Status| found.is_same_object(&file);
-                if self.site.find_beside(&spot, is_it)?.is_some() {
+                if self.site.find_beside(&spot, 0, is_it)?.is_some() {
                     return Ok(Placed::Same);
                 }
                 self.site.obstacle(&spot, &found)?;
@@ -179,7 +179,7 @@ impl Site {
                             .read_link(name)
                             .is_ok_and(|target| target == link.target)
                 };
-                if self.find_beside(&spot, is_it)?.is_some() {
+                if self.find_beside(&spot, 0, is_it)?.is_some() {
                     return Ok(Placed::Same);
                 }
                 self.obstacle(&spot, &found)?;
@@ -190,7 +190,7 @@ impl Site {
         let unfinished = self
             .folder_for(&spot.path())?
             .make_symlink(&link.target)
-            .map_err(|error| symlink_error(&spot, error))?;
+            .map_err(|error| self.lack(symlink_error(&spot, error)))?;
         unfinished
             .directory()
             .set_times_of(unfinished.name(), link.modified)
@@ -254,6 +254,12 @@ impl PutOffLinks {
         self.bytes += bytes;
         self.links.push(PutOffLink { link, checked });
         Ok(Placed::PutOff)
+    }
+
+    /// Where they will be.
+    pub(super) fn paths(&self) -> Vec<RelativePath> {
+        let links = self.links.iter();
+        links.map(|put_off| put_off.link.path()).collect()
     }
 
     /// Makes the links that stay inside, and tells what became of each.

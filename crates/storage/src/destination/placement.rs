@@ -99,16 +99,17 @@ impl Site {
     }
 
     /// The name beside that of `spot` under which an earlier run has placed it, if it has, where both
-    /// are kept; `is_it` tells by what is there.
+    /// are kept; `is_it` tells by what is there. Numbers up to `after` are passed over.
     pub(super) fn find_beside(
         &self,
         spot: &Spot<'_>,
+        after: u32,
         is_it: impl Fn(&Name, &Status) -> bool,
-    ) -> Result<Option<(Name, Status)>, EntryError> {
+    ) -> Result<Option<(u32, Name, Status)>, EntryError> {
         if self.options.existing != Existing::KeepBoth {
             return Ok(None);
         }
-        for number in 1..=NUMBERS_MAX {
+        for number in after.saturating_add(1)..=NUMBERS_MAX {
             let name = numbered(spot.name, number);
             let found = match spot.directory.status_of(&name) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -119,7 +120,7 @@ impl Site {
                 ..*spot
             };
             if is_it(&name, &found) && self.is_exact(&beside, &found)? {
-                return Ok(Some((name, found)));
+                return Ok(Some((number, name, found)));
             }
         }
         Ok(None)

@@ -36,7 +36,10 @@ impl Destination {
         let mut opened = None;
         let mut outcomes: Vec<_> = files
             .iter()
-            .map(|file| self.site.write_one(directory, &mut opened, file))
+            .map(|file| {
+                let placed = self.site.write_one(directory, &mut opened, file);
+                placed.map_err(|error| self.site.lack(error))
+            })
             .collect();
         let is_any_placed = outcomes.iter().any(Result::is_ok);
         if let (true, Some(opened)) = (self.site.options.durable && is_any_placed, &opened) {

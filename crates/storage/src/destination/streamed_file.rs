@@ -42,7 +42,7 @@ impl Destination {
             .site
             .folder_for(path)?
             .create_file(Mode::from_bits(ANYONES_FILE))
-            .map_err(|error| EntryError::new("write", path, error))?;
+            .map_err(|error| self.site.lack(EntryError::new("write", path, error)))?;
         Ok(StreamedFile {
             site: Arc::clone(&self.site),
             unfinished,

@@ -319,7 +319,11 @@ fn errors_say_what_is_wrong_and_where() {
         assert!(!place.at("f").exists());
         // All of it is there and only its name is missing: the next run will find it.
         let is_kept = error.to_string().starts_with("cannot name");
-        assert_eq!(destination.finish().kept, usize::from(is_kept), "{error}");
+        assert_eq!(
+            destination.finish().kept.files,
+            u64::from(is_kept),
+            "{error}"
+        );
         drop(destination);
         assert_eq!(place.tree().is_empty(), !is_kept, "{error}");
     }
@@ -461,8 +465,10 @@ fn a_name_that_no_file_can_have_here_is_an_error_about_the_name() {
 #[test]
 fn a_disk_that_is_really_full_is_an_error_and_no_more() {
     let folder = tempfile::tempdir().unwrap();
-    for options in ["size=2m", "nr_inodes=40"] {
-        let test = "faults::fill_the_disk";
+    for (options, test) in [
+        ("size=2m", "faults::fill_the_disk"),
+        ("nr_inodes=40", "faults::use_up_the_inodes"),
+    ] {
         if let Some(mut child) = child_on_mount(test, folder.path(), options) {
             assert!(child.status().unwrap().success(), "{options}");
         }
@@ -472,6 +478,22 @@ fn a_disk_that_is_really_full_is_an_error_and_no_more() {
 #[test]
 #[ignore = "the child of another test"]
 fn fill_the_disk() {
+    fill(
+        |error| matches!(error, EntryError::DiskFull { .. }),
+        "the disk is full: cannot write",
+    );
+}
+
+#[test]
+#[ignore = "the child of another test"]
+fn use_up_the_inodes() {
+    fill(
+        |error| matches!(error, EntryError::NoInodes { .. }),
+        "the disk has no inodes left: cannot make",
+    );
+}
+
+fn fill(is_full: fn(&EntryError) -> bool, says: &str) {
     let Some(folder) = folder() else {
         return;
     };
@@ -485,23 +507,16 @@ fn fill_the_disk() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(error, EntryError::DiskFull { .. }), "{error:?}");
-    assert_eq!(
-        error.to_string(),
-        format!("the disk is full: cannot write `{written}`")
-    );
+    assert!(is_full(&error) && error.is_local_io(), "{error:?}");
+    assert_eq!(error.to_string(), format!("{says} `{written}`"));
     assert!(written > 20);
     // Of inodes there are none, of bytes too few: either shows before anything is fetched. How much
     // a sparse file takes does not.
     let content_of_large = super::content(2, 3 * GROUP_BYTES);
     let mut outcome = write_large(&destination, "large", &content_of_large);
-    assert!(
-        matches!(
-            outcome,
-            Err(EntryError::DiskFull { .. } | EntryError::NoRoom { .. })
-        ),
-        "{outcome:?}"
-    );
+    let has_room =
+        |error: &EntryError| !is_full(error) && !matches!(error, EntryError::NoRoom { .. });
+    assert!(!outcome.as_ref().is_err_and(has_room) && outcome.is_err());
     let sparse = FileInfo {
         sparse: true,
         ..info(content_of_large.len())
@@ -512,10 +527,13 @@ fn fill_the_disk() {
             write_groups(&file, &content_of_large)?;
             file.finish()
         });
-    assert!(
-        matches!(outcome, Err(EntryError::DiskFull { .. })),
-        "{outcome:?}"
-    );
+    assert!(outcome.as_ref().is_err_and(is_full), "{outcome:?}");
+    // Here they take an inode and nothing else.
+    let takes_inode = matches!(error, EntryError::NoInodes { .. });
+    let directory = destination.enter_directory(&path("directory"));
+    assert_eq!(directory.is_err_and(|error| is_full(&error)), takes_inode);
+    let link = destination.make_link(&path("link"), b"0", at(1, 1));
+    assert_eq!(link.is_err_and(|error| is_full(&error)), takes_inode);
     let whole = |at: usize| fs::read(folder.join(at.to_string())).unwrap() == content;
     assert!((0..written).all(whole));
     // With room again it goes on.
@@ -523,7 +541,8 @@ fn fill_the_disk() {
     outcome = write(&destination, "0", &content);
     assert_eq!(outcome.unwrap(), Placed::New);
     finish(&destination);
-    assert_eq!(list(&folder).len(), written - 9);
+    let others = if takes_inode { 0 } else { 2 };
+    assert_eq!(list(&folder).len(), written - 9 + others);
 }
 
 #[test]

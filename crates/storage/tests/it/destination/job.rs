@@ -126,13 +126,87 @@ fn what_a_killed_run_left_is_cleared() {
         fs::write(place.at(folder).join(left), "left").unwrap();
     }
     symlink("/nowhere", place.at(folder).join("2")).unwrap();
-    fs::create_dir_all(place.at(PARTIAL).join("of another job")).unwrap();
+    fs::create_dir_all(place.at(PARTIAL).join("of nobody")).unwrap();
     let destination = open_job(&place, "a").unwrap();
     assert!(destination.was_empty());
     assert_eq!(place.tree().len(), 4, "{:?}", place.tree());
     write(&destination, "f", b"new").unwrap();
     finish(&destination);
     assert_eq!(place.tree().len(), 3, "{:?}", place.tree());
+}
+
+/// What an early kill left of a job stayed for ever if that was never run again.
+#[test]
+fn what_killed_runs_of_other_jobs_left_goes_if_it_is_of_no_use() {
+    let place = Place::new();
+    let folder_of = |job: &str| {
+        let destination = open_job(&place, job).unwrap();
+        let before = place.tree();
+        destination.claim().unwrap();
+        let tree = place.tree();
+        let lock = tree
+            .iter()
+            .find(|at| at.ends_with("/lock") && !before.contains(at));
+        let folder = place.at(lock.unwrap().strip_suffix("/lock").unwrap());
+        drop(destination);
+        folder
+    };
+    let part = format!("part-{:032x}", 7);
+    let leave = |job: &str, names: &[&str]| {
+        let folder = folder_of(job);
+        fs::create_dir_all(&folder).unwrap();
+        for name in names {
+            fs::write(folder.join(name), "left").unwrap();
+        }
+        folder
+    };
+    let useless = [
+        leave("killed before its lock", &[]),
+        leave("killed behind its lock", &["lock"]),
+        leave("killed with a small file", &["lock", "0", "17"]),
+    ];
+    let half_done = leave("half done", &["lock", "3", &part]);
+    let not_ours = place.at(PARTIAL).join("something else");
+    fs::create_dir(&not_ours).unwrap();
+    let held = open_job(&place, "held").unwrap();
+    held.claim().unwrap();
+    let destination = open_job(&place, "a").unwrap();
+    write(&destination, "f", b"new").unwrap();
+    finish(&destination);
+    for folder in useless {
+        assert!(!folder.exists(), "{:?}", place.tree());
+    }
+    assert_eq!(list(&half_done), ["lock".to_owned(), part]);
+    assert!(not_ours.exists());
+    assert!(is_in_use(open_job(&place, "held")));
+    write(&held, "g", b"new").unwrap();
+    fs::remove_dir_all(half_done).unwrap();
+    fs::remove_dir(not_ours).unwrap();
+    finish(&held);
+    assert_eq!(place.tree(), ["f", "g"]);
+}
+
+/// Whoever ends holds the locks of the folders that it looks into, for a moment.
+#[test]
+fn a_look_into_a_folder_keeps_nobody_from_claiming_it() {
+    const ROUNDS: usize = 300;
+    let place = Place::in_memory();
+    let stays = open_job(&place, "stays").unwrap();
+    stays.claim().unwrap();
+    thread::scope(|scope| {
+        for job in ["a", "b", "c"] {
+            let place = &place;
+            scope.spawn(move || {
+                for _ in 0..ROUNDS {
+                    let destination = open_job(place, job).unwrap();
+                    destination.claim().unwrap();
+                    finish(&destination);
+                }
+            });
+        }
+    });
+    finish(&stays);
+    assert_eq!(place.tree(), [""; 0]);
 }
 
 /// What is put where a directory of ours should be.

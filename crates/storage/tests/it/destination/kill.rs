@@ -58,14 +58,20 @@ fn a_killed_run_leaves_whole_files_and_nothing_to_clean_up() {
         }
         if round % 2 == 0 {
             let again = place.open(DestinationOptions::default());
-            let mut left = list(&place.at(PARTIAL));
-            left.retain(|at| !at.contains("/part-"));
-            assert_eq!(left.len(), 2, "the folder and its lock: {left:?}");
+            let mut left = place.tree();
+            left.retain(|at| at.starts_with(PARTIAL) && !at.contains("/part-"));
+            // The other run has removed it all if nothing was half done.
+            let is_gone = round % 3 == 0 && left.is_empty();
+            assert!(
+                left.len() == 3 || is_gone,
+                "partial, folder, lock: {left:?}"
+            );
             finish(&again);
             assert!(!place.at(PARTIAL).exists());
         } else {
             // The next child clears up. It is awaited by a directory that is there already.
-            fs::remove_dir_all(place.at(PARTIAL)).unwrap();
+            let removed = fs::remove_dir_all(place.at(PARTIAL));
+            assert!(removed.is_ok() || round % 3 == 0);
         }
     }
     assert!(survived as u64 > ROUNDS, "{survived} files were written");

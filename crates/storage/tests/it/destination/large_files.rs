@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::thread;
 
-use packhorse_protocol::content::{ContentHash, GroupHash, merge_groups};
+use packhorse_protocol::content::{ContentHash, GroupHash, GroupRange, merge_groups};
 use packhorse_protocol::limits::FILE_BYTES_MAX;
 use proptest::prelude::*;
 
@@ -259,4 +259,32 @@ fn a_name_that_is_taken_is_refused_before_the_data_is_fetched() {
     let error = overwrite.begin_large(&path("d"), &info(5)).unwrap_err();
     assert!(error.is_refusal_to_overwrite(), "{error:?}");
     assert!(overwrite.begin_large(&path("f"), &info(5)).is_ok());
+}
+
+/// All that was fetched was thrown away.
+#[test]
+fn what_was_fetched_outlives_a_name_that_was_taken_meanwhile() {
+    let place = Place::new();
+    let content = content(1, GROUP_BYTES + 5);
+    let refuse = place.open(options(Existing::Refuse));
+    let file = refuse
+        .begin_large(&path("f"), &info(content.len()))
+        .unwrap();
+    write_groups(&file, &content).unwrap();
+    fs::write(place.at("f"), "of another").unwrap();
+    let error = file.finish().unwrap_err();
+    assert!(error.is_refusal_to_overwrite(), "{error:?}");
+    let kept = refuse.finish().kept;
+    assert_eq!(kept.files, 1);
+    assert!(kept.bytes >= content.len() as u64, "{kept:?}");
+    assert_eq!(place.read("f"), b"of another");
+    drop(refuse);
+    let both = place.open(options(Existing::KeepBoth));
+    let file = both.begin_large(&path("f"), &info(content.len())).unwrap();
+    assert_eq!(file.found(), [GroupRange::new(0, 2).unwrap()]);
+    let placed = file.finish().unwrap();
+    assert_eq!(placed, Placed::Beside(name("f (1)")));
+    finish(&both);
+    assert_eq!(place.tree(), ["f", "f (1)"]);
+    assert!(place.read("f (1)") == content && place.read("f") == b"of another");
 }

@@ -1,0 +1,185 @@
+//! What a run says at its end, and what it leaves. (THREATS 23, 25 and 26.)
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use packhorse_storage::destination::Existing;
+use packhorse_storage::disk::{Disk, DiskCall, DiskHook, Operation, Verdict};
+
+use crate::scene::{Clock, Outcome, PARTIAL, Scene, within};
+use crate::scripted_server::{Script, Wire, refused};
+use crate::tree::{ServedTree, noise};
+
+const MIB: usize = 1 << 20;
+const SIZE: usize = 9 * MIB + 5;
+
+fn count(of: &std::sync::atomic::AtomicU64) -> u64 {
+    of.load(Ordering::Relaxed)
+}
+
+/// What has come of half-done files, as it lies on the disk.
+fn bytes_half_done(scene: &Scene) -> (u64, u64) {
+    let mut found = (0, 0);
+    for job in fs::read_dir(scene.at(PARTIAL)).into_iter().flatten() {
+        for file in fs::read_dir(job.unwrap().path()).unwrap() {
+            let file = file.unwrap();
+            if file.file_name().to_str().unwrap().starts_with("part-") {
+                let content = fs::read(file.path()).unwrap();
+                let groups = content
+                    .chunks(MIB)
+                    .filter(|group| group.iter().any(|&byte| byte != 0));
+                found.0 += 1;
+                found.1 += groups.map(|group| group.len() as u64).sum::<u64>();
+            }
+        }
+    }
+    found
+}
+
+/// A run that loses its server for good said nothing of what it had kept, and of the files that it
+/// had heard of and not fetched.
+#[test]
+fn a_run_that_is_cut_says_what_it_has_not_done() {
+    within(Clock::Paused, || async {
+        let mut tree = ServedTree::new();
+        tree.page_items = 100;
+        tree.file("f", noise(1, SIZE)).file("g", "good");
+        tree.file("h", noise(2, 2 * MIB))
+            .file("i", noise(3, 3 * MIB));
+        tree.directory("d")
+            .link("d/up", "e/../../g")
+            .file("d/z", "1");
+        let (mut half_done, mut unfinished) = (0, 0);
+        for frames in 1..30 {
+            let script = Script {
+                wire: Box::new(move |connection| match connection {
+                    0 => Ok(Wire {
+                        frames_max: Some(frames),
+                        ..Wire::default()
+                    }),
+                    _ => Err(refused()),
+                }),
+                ..Script::default()
+            };
+            let scene = Scene::with(tree.clone(), script);
+            let scene = scene.settings(|settings| settings.retry_for = Duration::ZERO);
+            let outcome = scene.run().await;
+            if outcome.error.is_none() {
+                assert_eq!(outcome.unfinished, [""; 0]);
+                continue;
+            }
+            let totals = &outcome.totals;
+            let told = (count(&totals.half_done), count(&totals.half_done_bytes));
+            assert_eq!(told, bytes_half_done(&scene), "behind {frames} frames");
+            half_done += u64::from(told.1 > 0);
+            assert_eq!(count(&totals.unfinished), outcome.unfinished.len() as u64);
+            check_each_is_told(&outcome);
+            unfinished += usize::from(outcome.unfinished.len() > 1);
+        }
+        assert!(half_done > 5 && unfinished > 5, "{half_done} {unfinished}");
+    });
+}
+
+/// Whatever the listing has named has one outcome, and what it has not named has none.
+#[track_caller]
+fn check_each_is_told(outcome: &Outcome) {
+    let mut told: Vec<_> = outcome.unfinished.clone();
+    for line in &outcome.events {
+        told.extend(line.split(' ').nth(1).map(str::to_owned));
+    }
+    told.sort();
+    let names = ["d/up", "d/z", "f", "g", "h", "i"];
+    match outcome.totals.listing_ended.load(Ordering::Relaxed) {
+        true => assert_eq!(told, names, "{outcome:?}"),
+        false => assert_eq!(told, [""; 0], "{outcome:?}"),
+    }
+}
+
+/// Does something whenever a call is made that `which` picks.
+struct Meddler<W, D>(W, D);
+
+impl<W, D> DiskHook for Meddler<W, D>
+where
+    W: Fn(&DiskCall<'_>) -> bool + Send + Sync,
+    D: Fn() -> io::Result<()> + Send + Sync,
+{
+    fn before(&self, call: &DiskCall<'_>) -> io::Result<Verdict> {
+        if (self.0)(call) {
+            (self.1)()?;
+        }
+        Ok(Verdict::Proceed)
+    }
+}
+
+/// What had been fetched was thrown away.
+#[test]
+fn what_has_come_is_of_use_though_its_name_was_taken_meanwhile() {
+    within(Clock::Paused, || async {
+        let mut tree = ServedTree::new();
+        tree.file("f", noise(1, SIZE));
+        for existing in [Existing::Overwrite, Existing::KeepBoth] {
+            let mut scene = Scene::new(tree.clone());
+            let at: PathBuf = scene.at("f");
+            let is_naming = |call: &DiskCall<'_>| matches!(call.operation, Operation::Rename { to, .. } if to.ends_with(b"/f"));
+            scene.disk =
+                Disk::with_hook(Arc::new(Meddler(is_naming, move || fs::write(&at, "mine"))));
+            let outcome = scene.run().await;
+            assert_eq!(
+                outcome.summary(),
+                "f: mine\n--\nfailed f Taken\nexit: some failed"
+            );
+            assert_eq!(count(&outcome.totals.half_done_bytes), SIZE as u64);
+            let mut next = scene
+                .beside(tree.clone(), Script::default())
+                .existing(existing);
+            next.disk = Disk::new();
+            let outcome = next.run().await;
+            assert!(
+                outcome.error.is_none() && outcome.exit.is_empty(),
+                "{}",
+                outcome.summary()
+            );
+            assert_eq!(outcome.log.groups("f"), [0; 0], "all of it was here");
+            assert_eq!(count(&outcome.totals.bytes_resumed), SIZE as u64);
+            let (came, mine) = match existing {
+                Existing::KeepBoth => ("f (1)", Some("f")),
+                _ => ("f", None),
+            };
+            assert!(fs::read(next.at(came)).unwrap() == noise(1, SIZE));
+            let mine = mine.map(|mine| fs::read(next.at(mine)).unwrap());
+            assert!(mine.is_none_or(|mine| mine == b"mine"));
+        }
+    });
+}
+
+/// Nobody heard of it.
+#[test]
+fn a_folder_that_cannot_be_removed_is_told() {
+    within(Clock::Paused, || async {
+        let mut tree = ServedTree::new();
+        tree.file("f", noise(1, MIB + 5)).file("g", "good");
+        let mut scene = Scene::new(tree.clone());
+        let is_removal = |call: &DiskCall<'_>| matches!(call.operation, Operation::RemoveDirectory);
+        let refuse = || Err(io::Error::from(io::ErrorKind::PermissionDenied));
+        scene.disk = Disk::with_hook(Arc::new(Meddler(is_removal, refuse)));
+        let outcome = scene.run_unchecked().await;
+        assert!(
+            outcome.error.is_none() && outcome.exit.is_empty(),
+            "{}",
+            outcome.summary()
+        );
+        let told = outcome
+            .events
+            .iter()
+            .filter(|line| line.starts_with("left behind "));
+        assert_eq!(told.collect::<Vec<_>>(), ["left behind permission denied"]);
+        assert!(scene.at(PARTIAL).exists());
+        let mut next = scene.beside(tree.clone(), Script::default());
+        next.disk = Disk::new();
+        next.run().await.expect_all(&next, "", &tree);
+    });
+}
