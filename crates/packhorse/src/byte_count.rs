@@ -46,6 +46,21 @@ impl fmt::Display for Clock {
     }
 }
 
+/// Prints how long something took: `12 ms`, `1.5 s`, `1:18`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimeTaken(pub(crate) Duration);
+
+impl fmt::Display for TimeTaken {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_secs_f64() {
+            // Rounded up: nothing takes no time.
+            seconds if seconds < 0.9995 => write!(out, "{:.0} ms", (seconds * 1e3).ceil().max(1.0)),
+            seconds if seconds < 59.95 => write!(out, "{seconds:.1} s"),
+            _ => Clock(self.0).fmt(out),
+        }
+    }
+}
+
 /// Prints `1 file`, `2 files`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counted(pub(crate) u64, pub(crate) &'static str);
@@ -84,6 +99,18 @@ mod tests {
     fn clocks_and_counts() {
         for (seconds, text) in [(0, "0:00"), (78, "1:18"), (3723, "1:02:03")] {
             assert_eq!(Clock(Duration::from_secs(seconds)).to_string(), text);
+        }
+        for (microseconds, text) in [
+            (0, "1 ms"),
+            (62, "1 ms"),
+            (12_001, "13 ms"),
+            (999_000, "999 ms"),
+            (999_900, "1.0 s"),
+            (1_540_000, "1.5 s"),
+            (78_000_000, "1:18"),
+        ] {
+            let taken = TimeTaken(Duration::from_micros(microseconds));
+            assert_eq!(taken.to_string(), text);
         }
         assert_eq!(Counted(1, "file").to_string(), "1 file");
         assert_eq!(Counted(0, "file").to_string(), "0 files");

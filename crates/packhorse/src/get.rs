@@ -14,7 +14,7 @@ use packhorse_storage::destination::DestinationOptions;
 use packhorse_storage::workers::DiskWorkers;
 
 use self::observer::GetObserver;
-use crate::byte_count::{ByteCount, Clock, Counted};
+use crate::byte_count::{ByteCount, Counted, TimeTaken};
 use crate::cat::{self, CatSettings};
 use crate::events::{EventLog, Record};
 use crate::exit::{CommandError, Exit, Outcome};
@@ -23,6 +23,7 @@ use crate::progress::{Moment, ProgressLine};
 use crate::settings::{GetDestination, GetSettings};
 use crate::so_far::{Again, SoFar};
 use crate::sole_file::sole_file;
+use crate::text;
 use crate::trust::{self, Server, TrustSettings};
 
 /// Fetches what was asked for, one address after the other.
@@ -186,12 +187,11 @@ impl Get<'_> {
             end = fetching => end,
             _ = tokio::signal::ctrl_c() => {
                 self.progress.clear();
-                let why = "interrupted; the same command again goes on from here";
                 FetchEnd {
                     so_far: SoFar::default(),
                     is_reached: false,
                     exit: Exit::Interrupted,
-                    error: Some(why.into()),
+                    error: Some(text::progress::interrupted()),
                 }
             }
         }
@@ -235,10 +235,7 @@ impl Display for Summary {
             if all.bytes_fetched > 0 {
                 write!(out, ", {}", ByteCount(all.bytes_fetched))?;
             }
-            match self.elapsed.as_secs() {
-                0..60 => write!(out, " in {seconds:.1} s")?,
-                _ => write!(out, " in {}", Clock(self.elapsed))?,
-            }
+            write!(out, " in {}", TimeTaken(self.elapsed))?;
             if all.bytes_fetched > 0 {
                 let rate = all.bytes_fetched as f64 / seconds.max(1e-3);
                 write!(out, " ({}/s)", ByteCount(rate as u64))?;

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 use std::io;
 
 use packhorse_client::list::{ListError, ListRequest, list};
-use packhorse_protocol::entry::{Mode, Timestamp};
+use packhorse_protocol::entry::{Mode, Refusal, Timestamp};
 use packhorse_protocol::escape::Escaped;
 use packhorse_protocol::path::RelativePath;
 use packhorse_protocol::session::Item;
@@ -87,6 +87,9 @@ impl Listing {
 
     fn print_item(self, item: &Item) -> io::Result<Exit> {
         if let Item::Skipped { path, refusal } = item {
+            if self.format == LsFormat::Json {
+                print(skipped_json(path, *refusal))?;
+            }
             let path = Escaped(path);
             if refusal.is_by_kind() {
                 say(format_args!("skipped {path}: {refusal}"));
@@ -105,6 +108,17 @@ impl Listing {
         }?;
         Ok(Exit::Done)
     }
+}
+
+/// The line that says what is left out, and whether it should not be.
+fn skipped_json(path: &[u8], refusal: Refusal) -> String {
+    let skipped = SkippedRow {
+        event: "skipped",
+        path: PathText::new(path),
+        why: refusal.to_string(),
+        is_failure: !refusal.is_by_kind(),
+    };
+    serde_json::to_string(&skipped).expect("a row has only text and numbers")
 }
 
 /// Whether `item` says that what was asked for is a directory.
@@ -146,6 +160,7 @@ enum Kind {
 
 #[derive(Serialize)]
 struct JsonRow {
+    event: &'static str,
     kind: Kind,
     #[serde(flatten)]
     path: PathText,
@@ -156,6 +171,15 @@ struct JsonRow {
     modified: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<PathText>,
+}
+
+#[derive(Serialize)]
+struct SkippedRow {
+    event: &'static str,
+    #[serde(flatten)]
+    path: PathText,
+    why: String,
+    is_failure: bool,
 }
 
 impl<'a> Row<'a> {
@@ -207,6 +231,7 @@ impl<'a> Row<'a> {
 
     fn json(&self) -> String {
         let row = JsonRow {
+            event: "entry",
             kind: self.kind,
             path: PathText::new(self.path.as_bytes()),
             size: self.size,
@@ -348,7 +373,7 @@ mod tests {
         assert!(row.to_string().ends_with(" d/n\\xff -> a\\u{1b}"), "{row}");
         assert_eq!(
             row.json(),
-            r#"{"kind":"link","path":"d/n\\xff","path_hex":"642f6eff","modified":"1970-01-01T00:00:00.000000000Z","target":{"path":"a\\u{1b}","path_hex":"611b"}}"#
+            r#"{"event":"entry","kind":"link","path":"d/n\\xff","path_hex":"642f6eff","modified":"1970-01-01T00:00:00.000000000Z","target":{"path":"a\\u{1b}","path_hex":"611b"}}"#
         );
     }
 }

@@ -35,6 +35,7 @@ use crate::rate::Rate;
 use crate::secret_file::read_or_make;
 use crate::settings::{AccessSettings, ServeSettings};
 use crate::signals::Signals;
+use crate::time_span::TimeSpan;
 
 /// Disk jobs that wait beyond those that are under way.
 const DISK_JOBS_WAITING_MAX: usize = 1024;
@@ -70,7 +71,7 @@ fn start(mut settings: ServeSettings, log: &Log) -> Outcome {
         log.hide(vec![key.reveal(), token.reveal()]);
     }
     let runtime = Runtime::new().or_exit(Exit::LocalIo, || "cannot start the runtime")?;
-    let outcome = runtime.block_on(serve(settings, source, &identity, token));
+    let outcome = runtime.block_on(serve(settings, source, &identity, token, log));
     // What still runs now is what was told to end and does not.
     runtime.shutdown_background();
     outcome
@@ -81,6 +82,7 @@ async fn serve(
     source: Arc<dyn Source>,
     identity: &Identity,
     token: Option<Token>,
+    log: &Log,
 ) -> Outcome {
     // Before the address is printed: whoever reads it may end the server at once.
     let signals = Signals::new().or_exit(Exit::LocalIo, || "cannot listen to signals")?;
@@ -109,9 +111,11 @@ async fn serve(
             leave_idle_time: LEAVE_IDLE_TIME,
         },
     );
-    let stop = server.stop();
+    let (stop, watch) = (server.stop(), server.watch());
     let running = tokio::spawn(server.run(settings.grace));
     announce(&settings, &key, &local, congestion.as_deref());
+    // Standard output, which may be the same terminal, has nothing more to say from here on.
+    log.watch(watch);
     Ending {
         stop,
         grace: settings.grace,
@@ -375,11 +379,8 @@ impl Ending {
             }
             () = signals.next() => {}
         }
-        let grace = self.grace.as_secs_f32();
-        info!(
-            grace,
-            "ending when running transfers have; once more ends at once"
-        );
+        let grace = TimeSpan::from(self.grace);
+        info!("ending when running transfers have, after {grace} at most; once more ends at once");
         self.stop.leave();
         tokio::select! {
             _ = &mut running => {}

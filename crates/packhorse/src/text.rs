@@ -4,6 +4,8 @@
 //! compiler sees that none is missing, that both say all that they are given, and that each is used.
 
 pub(crate) mod failure;
+pub(crate) mod log;
+pub(crate) mod progress;
 pub(crate) mod usage;
 pub(crate) mod wrapping;
 
@@ -141,7 +143,10 @@ mod tests {
 
     #[test]
     fn chinese_is_written_as_chinese_is() {
-        for (name, _, chinese) in [ALL, usage::ALL].into_iter().flatten() {
+        for (name, _, chinese) in [ALL, log::ALL, progress::ALL, usage::ALL]
+            .into_iter()
+            .flatten()
+        {
             let characters: Vec<_> = chinese.chars().collect();
             let is_chinese = |c: char| ('\u{4e00}'..='\u{9fff}').contains(&c);
             assert!(

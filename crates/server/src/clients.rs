@@ -60,6 +60,11 @@ impl Clients {
         }
     }
 
+    /// How many connections are admitted.
+    pub(crate) fn proven(&self) -> usize {
+        self.lock().proven
+    }
+
     /// Sends the oldest unproven connection away, to get its descriptor back.
     pub(crate) fn send_oldest_away(&self) {
         self.lock().send_oldest_away();

@@ -214,6 +214,7 @@ impl<S: AsyncWrite + Unpin, A: Accept> AsyncWrite for Throttled<S, A> {
         let allowed = ready!(this.poll_credit(cx, bytes.len()));
         let written = ready!(Pin::new(&mut this.inner).poll_write(cx, &bytes[..allowed]))?;
         this.credit = this.credit.saturating_sub(written);
+        this.shared.handle_sent(written);
         Poll::Ready(Ok(written))
     }
 
@@ -223,7 +224,10 @@ impl<S: AsyncWrite + Unpin, A: Accept> AsyncWrite for Throttled<S, A> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if self.shared.throttle.is_none() {
-            return Pin::new(&mut self.get_mut().inner).poll_write_vectored(cx, slices);
+            let this = self.get_mut();
+            let written = ready!(Pin::new(&mut this.inner).poll_write_vectored(cx, slices))?;
+            this.shared.handle_sent(written);
+            return Poll::Ready(Ok(written));
         }
         let first = slices.iter().find(|slice| !slice.is_empty());
         self.poll_write(cx, first.map_or(&[], |slice| slice))

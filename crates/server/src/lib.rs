@@ -19,4 +19,4 @@ mod sending;
 mod serve;
 
 pub use self::limits::Limits;
-pub use self::serve::{Server, ServerSettings, Stop};
+pub use self::serve::{Server, ServerSettings, Stop, Watch};

@@ -9,7 +9,7 @@ use crate::serve::Shared;
 
 /// Sends `bytes` to one client; one that takes nothing of them for too long is left. What fits into
 /// [`Throttle::CHUNK_BYTES`] is offered to the stream as a whole.
-pub(crate) async fn send<A>(
+pub(crate) async fn send<A: Sync>(
     shared: &Shared<A>,
     writer: &mut (impl AsyncWrite + Unpin),
     bytes: &[u8],
@@ -27,6 +27,7 @@ pub(crate) async fn send<A>(
         if written == 0 {
             return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into());
         }
+        shared.handle_sent(written);
         rest = &rest[written..];
     }
     timeout(stall_time, writer.flush())

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use packhorse_protocol::key::{Pin, Token};
@@ -57,6 +58,13 @@ pub struct Stop {
     stage: watch::Sender<Stage>,
 }
 
+/// Looks at what a server does; may be cloned and kept.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    clients: Arc<Clients>,
+    sent_bytes: Arc<AtomicU64>,
+}
+
 /// How far a server is on its way to the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -79,6 +87,8 @@ pub(crate) struct Shared<A> {
     pub(crate) ahead: Arc<Semaphore>,
     pub(crate) buffers: Arc<FrameBuffers>,
     pub(crate) throttle: Option<Throttle>,
+    /// Bytes that have left for clients of all kinds.
+    pub(crate) sent_bytes: Arc<AtomicU64>,
     pub(crate) stage: watch::Sender<Stage>,
 }
 
@@ -97,6 +107,20 @@ impl Stop {
     /// Ends everything at once.
     pub fn end(&self) {
         self.stage.send_replace(Stage::Ended);
+    }
+}
+
+impl Watch {
+    /// Connections that are admitted now.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.clients.proven() as u64
+    }
+
+    /// Bytes that have left for clients so far, before encryption.
+    #[must_use]
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -129,6 +153,7 @@ impl<A: Accept> Server<A> {
                 ahead: Arc::new(Semaphore::new(ahead_bytes >> 20)),
                 buffers: Arc::new(FrameBuffers::new(FREE_BUFFERS_MAX)),
                 throttle: settings.rate_limit.map(Throttle::new),
+                sent_bytes: Arc::default(),
                 stage: watch::Sender::new(Stage::Open),
                 settings,
             }),
@@ -140,6 +165,15 @@ impl<A: Accept> Server<A> {
     pub fn stop(&self) -> Stop {
         Stop {
             stage: self.shared.stage.clone(),
+        }
+    }
+
+    /// What looks at this server.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Watch {
+            clients: Arc::clone(&self.shared.clients),
+            sent_bytes: Arc::clone(&self.shared.sent_bytes),
         }
     }
 
@@ -209,6 +243,11 @@ impl<A: Sync> Shared<A> {
     ) -> Result<T, ConnectionError> {
         let done = self.workers.run(work);
         done.await.map_err(|_| ConnectionError::NoWorkers)
+    }
+
+    /// Bytes have left for a client.
+    pub(crate) fn handle_sent(&self, bytes: usize) {
+        self.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// A client has all it came for.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::byte_count::{ByteCount, Clock, Counted};
+use crate::byte_count::{ByteCount, Clock};
 use crate::display_width::{cut_in_the_middle, width};
 use crate::so_far::SoFar;
+use crate::text::progress;
 
 /// Between two things that are said.
 const GAP: &str = "  ";
@@ -46,7 +47,8 @@ impl Moment {
                 seen => u128::from(done.min(seen)) * 100 / u128::from(seen),
             };
             add(0, format!("{percent:3}%"));
-            add(3, format!("{} of {}", ByteCount(done), ByteCount(seen)));
+            let (done, seen) = (ByteCount(done).to_string(), ByteCount(seen).to_string());
+            add(3, progress::share(&done, &seen).to_string());
         } else {
             add(0, ByteCount(done).to_string());
         }
@@ -54,14 +56,14 @@ impl Moment {
             add(2, format!("{}/s", ByteCount(rate)));
         }
         match (so_far.listing_ended, self.left) {
-            (false, _) => add(3, "total not known yet".into()),
-            (true, Some(left)) => add(1, format!("{} left", Clock(left))),
-            (true, None) if self.rate == Some(0) => add(1, "waiting".into()),
+            (false, _) => add(3, progress::total_unknown().to_string()),
+            (true, Some(left)) => add(1, progress::time_left(&Clock(left).to_string()).to_string()),
+            (true, None) if self.rate == Some(0) => add(1, progress::waiting().to_string()),
             (true, None) => {}
         }
         // Before the first one stands, and in the plain mode, which does not count its one.
         if self.connections > 0 {
-            add(4, Counted(self.connections, "connection").to_string());
+            add(4, progress::connections(self.connections).to_string());
         }
         joined(pieces, columns)
     }
@@ -70,22 +72,24 @@ impl Moment {
     pub(super) fn files_line(&self, name: Option<&str>, columns: usize) -> String {
         let so_far = self.so_far;
         let more = if so_far.listing_ended { "" } else { "+" };
+        let seen = format!("{}{more}", so_far.files_seen);
         let mut pieces = vec![Piece {
-            text: format!(
-                "{} of {}{more} files",
-                so_far.files_done(),
-                so_far.files_seen
-            ),
+            text: progress::files(so_far.files_done(), &seen).to_string(),
             dispensable: 0,
         }];
-        for (count, what) in [(so_far.files_kept, "kept"), (so_far.failed, "failed")] {
-            if count > 0 {
-                pieces.push(Piece {
-                    text: format!("{count} {what}"),
+        let (kept, failed) = (so_far.files_kept, so_far.failed);
+        let rare = [
+            (kept, progress::kept(kept)),
+            (failed, progress::failed(failed)),
+        ];
+        pieces.extend(
+            rare.into_iter()
+                .filter(|(count, _)| *count > 0)
+                .map(|(_, text)| Piece {
+                    text: text.to_string(),
                     dispensable: 1,
-                });
-            }
-        }
+                }),
+        );
         let counts = joined(pieces, columns);
         let room = columns.saturating_sub(width(&counts) + GAP.len());
         match name {

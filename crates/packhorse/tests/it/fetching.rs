@@ -347,9 +347,10 @@ fn a_rate_limit_is_kept() {
     for arguments in cases {
         let start = Instant::now();
         sandbox.run(arguments).code(0);
-        // What may be on its way at once, a group of 1 MiB, takes no time.
+        // What may be on its way at once, a group of 1 MiB, takes no time. How much longer it takes
+        // on a busy machine says nothing.
         let took = start.elapsed().as_secs_f64();
-        assert!((1.4..4.0).contains(&took), "{took} s");
+        assert!(took >= 1.4, "{took} s");
     }
 }
 

@@ -79,7 +79,7 @@ fn programs_get_json() {
         .code(0)
         .json();
     let expected = serde_json::json!({
-        "kind": "file", "path": "b.txt", "size": 5, "mode": "0640",
+        "event": "entry", "kind": "file", "path": "b.txt", "size": 5, "mode": "0640",
         "modified": "2001-09-09T01:46:40.000000005Z",
     });
     assert_eq!(rows[0], expected);

@@ -69,15 +69,12 @@ fn nc_gets_files() {
     }
     let ended = server.stop().code(0);
     for text in [
-        "WARN plain mode: whoever can reach this machine can read all that is served",
+        "warning: plain mode: whoever can reach this machine can read all that is served",
         "nc 127.0.0.1",
-        "connected peer=127.0.0.1:",
-        "mode=\"plain\"",
-        "sent peer=127.0.0.1:",
-        "path=dir/b c bytes=12 seconds=",
-        "refused peer=127.0.0.1:",
-        "path=nothing",
-        "left peer=127.0.0.1:",
+        " connected in the plain mode",
+        " has /dir/b c: 12 B in ",
+        " was refused nothing: it does not exist",
+        " left; it took ",
     ] {
         assert!(ended.stderr.contains(text), "{text:?}: {}", ended.stderr);
     }

@@ -17,10 +17,10 @@ fn get_bare(sandbox: &Sandbox, server: &Server<'_>, flags: &[&str], key: Option<
 
 /// The fingerprint that a server logs.
 fn fingerprint(server: &Server<'_>) -> String {
-    server.running.wait_for_stderr("fingerprint=");
+    server.running.wait_for_stderr("fingerprint ");
     let log = server.running.stderr_so_far();
-    let (_, behind) = log.split_once("fingerprint=").unwrap();
-    behind.split_whitespace().next().unwrap().to_owned()
+    let (_, behind) = log.split_once("fingerprint ").unwrap();
+    behind.split(',').next().unwrap().to_owned()
 }
 
 #[test]
