@@ -9,6 +9,7 @@ use anyhow::Context;
 mod bench;
 mod kill_loop;
 mod mutate;
+mod package;
 mod python;
 mod rust_code;
 mod suite;
@@ -28,6 +29,9 @@ usage: cargo xtask COMMAND
   mutate [WORD...]
                 break the rules of the TCP crate one by one, those whose name or script holds
                 a WORD or all, and see that each is noticed by its script; takes a while
+  package [--check]
+                make the Debian package; with --check from a build for development, which is
+                then installed, looked at, and removed (as root)
 ";
 
 fn main() -> ExitCode {
@@ -45,6 +49,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
         Some("test") => suite::run(&workspace_root()?, &arguments.collect::<Vec<_>>()),
         Some("kill-loop") => kill_loop::run(&workspace_root()?, &arguments.collect::<Vec<_>>()),
         Some("mutate") => mutate::run(&workspace_root()?, &arguments.collect::<Vec<_>>()),
+        Some("package") => package::run(&workspace_root()?, &arguments.collect::<Vec<_>>()),
         Some("bench") => bench::run(&workspace_root()?, &arguments.collect::<Vec<_>>()),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");

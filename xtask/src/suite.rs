@@ -80,7 +80,7 @@ impl Runner {
 }
 
 /// Whether nobody reads along, so that an announcement is not enough.
-fn is_ci() -> bool {
+pub(crate) fn is_ci() -> bool {
     env::var_os("CI").is_some_and(|value| value == "true")
 }
 

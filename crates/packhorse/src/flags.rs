@@ -2,6 +2,7 @@
 
 mod chinese;
 mod demo;
+mod generate;
 mod get;
 mod help;
 mod listen;
@@ -13,6 +14,7 @@ mod talk;
 use clap::{Parser, Subcommand};
 
 pub(crate) use self::demo::DemoFlags;
+pub(crate) use self::generate::GenerateFlags;
 pub(crate) use self::get::GetFlags;
 pub(crate) use self::help::{command, in_our_words, print_help};
 pub(crate) use self::listen::ListenFlags;
@@ -25,7 +27,10 @@ const EXAMPLES: &str = "\
 Examples:
   packhorse serve ~/photos              serve a directory; prints the address to paste
   packhorse get ph://KEY@HOST:7225/     fetch all of it, into this directory
-  packhorse demo                        see all of that happen, with nothing set up
+  packhorse ls ph://KEY@HOST:7225/      see what is there
+  packhorse shell ph://KEY@HOST:7225/   type the name of one file after the other
+  packhorse talk HOST:9000              talk to whoever listens there
+  packhorse demo                        see the main part of it happen, with nothing set up
 
 An ADDRESS is ph://KEY@HOST:PORT/PATH. It holds the key, so keep it as you would a password: `-`
 reads it from standard input, and the variable PACKHORSE_ADDRESS serves where none is given.
@@ -36,7 +41,7 @@ Exit codes: 0 all done, 1 some files failed, 2 usage, 3 no connection, 4 key or 
 /// Moves files from one machine to others over TCP, every byte verified
 #[derive(Debug, Parser)]
 #[command(name = "packhorse", version, after_help = EXAMPLES, max_term_width = 100)]
-#[command(arg_required_else_help = true, subcommand_required = true)]
+#[command(subcommand_required = true)]
 pub(crate) struct Flags {
     #[command(subcommand)]
     pub(crate) command: CommandFlags,
@@ -52,6 +57,7 @@ pub(crate) enum CommandFlags {
     Listen(ListenFlags),
     Talk(TalkFlags),
     Demo(DemoFlags),
+    Generate(GenerateFlags),
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod events;
 mod exit;
 mod fetch;
 mod flags;
+mod generate;
 mod get;
 mod hosts;
 mod language;
@@ -76,6 +77,7 @@ fn run(flags: Flags) -> Outcome {
         Settings::Listen(settings) => listen::run(settings),
         Settings::Talk(settings) => talk::run(*settings),
         Settings::Demo(flags) => demo::run(&flags),
+        Settings::Generate(flags) => generate::run(&flags),
     }
 }
 
@@ -87,6 +89,10 @@ fn handle_unusable(error: &clap::Error) -> Exit {
     ) {
         flags::print_help(error);
         return Exit::Done;
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        output::say(text::usage::first_steps());
+        return Exit::Usage;
     }
     // It quotes what was typed, which may be an address with its key.
     let text = text::usage::of_clap(error);

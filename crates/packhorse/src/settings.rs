@@ -19,7 +19,7 @@ pub(crate) use self::talk::{TalkSettings, TlsSettings};
 use crate::address::{Target, Targets, read_all, read_target};
 use crate::environment::Environment;
 use crate::exit::CommandError;
-use crate::flags::{CommandFlags, DemoFlags, Flags};
+use crate::flags::{CommandFlags, DemoFlags, Flags, GenerateFlags};
 
 /// What to do, with everything that it needs to know.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub(crate) enum Settings {
     Talk(Box<TalkSettings>),
     /// `packhorse demo`
     Demo(DemoFlags),
+    /// `packhorse generate`
+    Generate(GenerateFlags),
 }
 
 impl Settings {
@@ -78,6 +80,7 @@ impl Settings {
                 Self::Talk(Box::new(TalkSettings::resolve(flags, environment)?))
             }
             CommandFlags::Demo(flags) => Self::Demo(flags),
+            CommandFlags::Generate(flags) => Self::Generate(flags),
         })
     }
 }

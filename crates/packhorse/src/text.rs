@@ -4,6 +4,7 @@
 //! compiler sees that none is missing, that both say all that they are given, and that each is used.
 
 pub(crate) mod failure;
+pub(crate) mod files;
 pub(crate) mod log;
 pub(crate) mod progress;
 pub(crate) mod usage;
@@ -143,10 +144,15 @@ mod tests {
 
     #[test]
     fn chinese_is_written_as_chinese_is() {
-        for (name, _, chinese) in [ALL, log::ALL, progress::ALL, usage::ALL]
-            .into_iter()
-            .flatten()
-        {
+        const SUBJECTS: &[&[(&str, &str, &str)]] = &[
+            ALL, // of these tests
+            files::ALL,
+            log::ALL,
+            progress::ALL,
+            usage::ALL,
+        ];
+
+        for (name, _, chinese) in SUBJECTS.iter().copied().flatten() {
             let characters: Vec<_> = chinese.chars().collect();
             let is_chinese = |c: char| ('\u{4e00}'..='\u{9fff}').contains(&c);
             assert!(

@@ -203,6 +203,9 @@ SIGTERM 或 Ctrl-C 一次：等正在进行的传送结束；两次：立即结�
         name: "demo",
         about: "向多个客户端共享一棵示例目录树，中途杀掉一个再续传，并校验全部结果",
         arguments: &[("directory", "在哪里创建临时目录 [默认：系统的临时目录]")],
-        after: "",
+        after: "\
+示例：
+  packhorse demo
+  packhorse demo --directory /mnt/disk    在该磁盘上演示；临时占用约 150 MB",
     },
 ];

@@ -4,8 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+const EXAMPLES: &str = "\
+Examples:
+  packhorse demo
+  packhorse demo --directory /mnt/disk    on that disk; needs some 150 MB there for a moment";
+
 /// Serve a sample tree to several clients, kill one, resume it, and verify it all
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct DemoFlags {
     /// Where to make a temporary directory for it [default: the system's place for such]
     #[arg(long, value_name = "DIR")]

@@ -17,6 +17,7 @@ use crate::environment::Environment;
 use crate::exit::{CommandError, Exit, OrExit};
 use crate::flags::GetFlags;
 use crate::rate::Rate;
+use crate::text::files;
 use crate::time_span::TimeSpan;
 use crate::trust::TrustSettings;
 
@@ -225,7 +226,7 @@ fn patterns(
 ) -> Result<Patterns, CommandError> {
     for path in exclude_from {
         let text = fs::read_to_string(path)
-            .or_exit(Exit::LocalIo, || format!("cannot read {}", path.display()))?;
+            .or_exit(Exit::LocalIo, || files::cannot_read(path.display()))?;
         let lines = text.lines().map(str::trim_end);
         let patterns = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
         exclude.extend(patterns.map(str::to_owned));

@@ -8,6 +8,48 @@ use super::{Text, texts};
 use crate::flags::in_our_words;
 
 texts! {
+    /// For someone who types `packhorse` and nothing else.
+    first_steps() {
+        en "\
+Packhorse moves files from one machine to others over TCP, every byte verified.
+
+On the machine that has the files:
+  packhorse serve ~/photos              prints the address to paste, and a URL for browsers
+
+On the machine that needs them, with the address pasted:
+  packhorse get ph://KEY@HOST:7225/     all of it, into this directory
+  packhorse ls ph://KEY@HOST:7225/      what is there
+  packhorse shell ph://KEY@HOST:7225/   one file after the other, by name
+
+Plain messages over TCP:
+  packhorse listen :9000                on one machine
+  packhorse talk HOST:9000              on the other
+
+With nothing set up:
+  packhorse demo                        the main job, done and proven here
+
+`packhorse --help` names all commands, `packhorse COMMAND --help` the flags of one."
+        zh "\
+Packhorse 通过 TCP 在机器之间传送文件，每个字节都经过校验。
+
+在存有文件的机器上：
+  packhorse serve ~/photos              显示可供粘贴的地址，以及供浏览器使用的网址
+
+在需要文件的机器上，粘贴这个地址：
+  packhorse get ph://KEY@HOST:7225/     把全部内容取到当前目录
+  packhorse ls ph://KEY@HOST:7225/      看看有什么
+  packhorse shell ph://KEY@HOST:7225/   输入文件名逐个获取
+
+经 TCP 收发普通消息：
+  packhorse listen :9000                在一台机器上
+  packhorse talk HOST:9000              在另一台机器上
+
+无需任何准备：
+  packhorse demo                        就在本机完成主要工作并加以验证
+
+`packhorse --help` 列出所有命令，`packhorse COMMAND --help` 列出某个命令的选项。"
+    }
+
     /// What the flags have wrong with them.
     mistake(what: &Text) {
         en "error: {what}"

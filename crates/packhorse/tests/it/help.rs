@@ -58,9 +58,16 @@ fn mistakes_are_told_in_the_persons_language() {
 }
 
 #[test]
-fn without_a_command_there_is_help_and_an_error() {
-    let ended = Sandbox::new().run(&[]).code(2).says("Usage: packhorse");
-    assert!(ended.stdout.is_empty());
+fn without_a_command_the_first_steps_are_shown() {
+    let sandbox = Sandbox::new();
+    for (name, ended) in [
+        ("alone", sandbox.run(&[])),
+        ("alone-chinese", sandbox.run_in_chinese(&[])),
+    ] {
+        let ended = ended.code(2);
+        assert!(ended.stdout.is_empty());
+        insta::assert_snapshot!(name, ended.stderr);
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod disks;
 mod exact;
 mod existing;
 mod fetching;
+mod generate;
 mod help;
 mod kill_loop;
 mod kills;
