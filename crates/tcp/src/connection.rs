@@ -149,7 +149,7 @@ impl Connection {
         }
         let segment = self.next_segment(now)?;
         self.stats.segments_sent += 1;
-        self.sender.describe(&mut self.stats);
+        self.describe();
         Some(Transmit::new(self.local, self.remote, segment))
     }
 
@@ -269,7 +269,12 @@ impl Connection {
             self.writer_waits = false;
             self.events.push(Event::Writable);
         }
+        self.describe();
+    }
+
+    fn describe(&mut self) {
         self.sender.describe(&mut self.stats);
+        self.stats.steps += self.receiver.as_ref().map_or(0, Receiver::steps);
     }
 
     /// Keep-alive is for connections on which nothing is awaited (RFC 9293 §3.8.4).

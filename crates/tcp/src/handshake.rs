@@ -20,7 +20,7 @@ const MSS_DEFAULT_V6: u16 = 1_220;
 const MSS_MIN: u64 = 64;
 
 /// What timestamps take in each segment, padding included.
-const TIMESTAMPS_BYTES: u64 = 12;
+pub(crate) const TIMESTAMPS_BYTES: u64 = 12;
 
 /// Who spoke first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

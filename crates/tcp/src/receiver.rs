@@ -115,9 +115,14 @@ impl Receiver {
                 self.keep(from, piece, &mut arrival);
             }
         }
+        if fin && self.fin == Some(end) && end > self.next {
+            arrival.out_of_order = true;
+            self.keep_fin(start, end, &mut arrival);
+        }
         arrival.ready = self.next - before;
         if self.fin == Some(self.next) {
             self.next += 1;
+            self.reassembly.remove_before(self.next);
             arrival.finished = true;
         }
         let is_unusual = arrival.out_of_order || arrival.duplicate || self.next == before;
@@ -141,6 +146,11 @@ impl Receiver {
     /// Bytes that wait for the user.
     pub(crate) fn readable(&self) -> u64 {
         self.ready.len()
+    }
+
+    /// Pieces looked at one by one so far.
+    pub(crate) fn steps(&self) -> u64 {
+        self.reassembly.steps()
     }
 
     /// Whether everything up to the peer's FIN has arrived.
@@ -222,6 +232,17 @@ impl Receiver {
             self.next += piece.len() as u64;
             self.ready.push(piece);
         }
+    }
+
+    /// A FIN at `end`, of a segment that begins at `start`, lies behind what has arrived.
+    fn keep_fin(&mut self, start: u64, end: u64, arrival: &mut Arrival) {
+        if self.reassembly.run_at(end).is_none() {
+            self.reassembly.insert_fin(end);
+        } else if start == end {
+            arrival.duplicate = true;
+            self.report.on_duplicate(end..end + 1);
+        }
+        self.report.on_arrival(end);
     }
 
     fn keep(&mut self, from: u64, piece: Bytes, arrival: &mut Arrival) {

@@ -65,6 +65,8 @@ pub(crate) struct Scoreboard {
     transmissions: u64,
     unacked: u64,
     next: u64,
+    /// Records looked at one by one.
+    steps: u64,
 }
 
 impl Scoreboard {
@@ -80,6 +82,7 @@ impl Scoreboard {
             transmissions: 0,
             unacked: SequenceSpace::ORIGIN + 1,
             next: SequenceSpace::ORIGIN + 1,
+            steps: 0,
         }
     }
 
@@ -130,6 +133,11 @@ impl Scoreboard {
 
     pub(crate) fn lost_bytes(&self) -> u64 {
         self.lost_bytes
+    }
+
+    /// Records looked at one by one so far.
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// The number of the last transmission.
@@ -202,6 +210,7 @@ impl Scoreboard {
         while let Some(sent) = self.entries.front().copied()
             && sent.end <= ack
         {
+            self.steps += 1;
             if sent.status != SentStatus::Sacked {
                 delivered.push(sent);
             }
@@ -234,10 +243,12 @@ impl Scoreboard {
     pub(crate) fn sack(&mut self, block: Range<u64>, delivered: &mut Vec<Sent>) {
         let block = block.start.max(self.unacked)..block.end.min(self.next);
         for gap in self.sacked.gaps(block) {
+            self.steps += 1;
             let mut index = self.entries.partition_point(|sent| sent.start < gap.start);
             while let Some(sent) = self.entries.get(index).copied()
                 && sent.end <= gap.end
             {
+                self.steps += 1;
                 if sent.status != SentStatus::Sacked {
                     self.set_status(index, SentStatus::Sacked);
                     delivered.push(sent);
@@ -251,6 +262,7 @@ impl Scoreboard {
     /// The segment in flight that was sent first, by its last transmission.
     pub(crate) fn oldest_in_flight(&mut self) -> Option<Sent> {
         while let Some((transmission, end)) = self.order.front().copied() {
+            self.steps += 1;
             if let Some(sent) = self.in_flight_by(transmission, end) {
                 return Some(sent);
             }
@@ -270,6 +282,7 @@ impl Scoreboard {
 
     /// Gives up everything in flight for which `lost` holds.
     pub(crate) fn mark_lost_where(&mut self, lost: impl Fn(&Sent) -> bool) {
+        self.steps += self.entries.len() as u64;
         for index in 0..self.entries.len() {
             if self.entries[index].status == SentStatus::InFlight && lost(&self.entries[index]) {
                 self.set_status(index, SentStatus::Lost);
@@ -280,19 +293,24 @@ impl Scoreboard {
 
     /// Takes everything lost for in flight again: nothing had been lost (RFC 4015).
     pub(crate) fn forget_losses(&mut self) {
-        for index in 0..self.entries.len() {
+        self.steps += (self.lost.len() + self.order.len()) as u64;
+        let lost: Vec<u64> = self.lost.iter().copied().collect();
+        for end in lost {
+            let Some(index) = self.index_of(end) else {
+                continue;
+            };
             let sent = self.entries[index];
-            if sent.status == SentStatus::Lost {
-                self.set_status(index, SentStatus::InFlight);
-                self.order.push_back((sent.transmission, sent.end));
-            }
+            self.set_status(index, SentStatus::InFlight);
+            self.order.push_back((sent.transmission, sent.end));
         }
         self.weed_order();
-        self.order.make_contiguous().sort_unstable();
+        // Two runs in order, or nearly: the stable sort joins them in one pass.
+        self.order.make_contiguous().sort();
     }
 
     /// Takes everything the peer acknowledged selectively for lost (RFC 2018 §8).
     pub(crate) fn forget_sacks(&mut self) {
+        self.steps += self.entries.len() as u64;
         for index in 0..self.entries.len() {
             if self.entries[index].status == SentStatus::Sacked {
                 self.set_status(index, SentStatus::Lost);
@@ -351,6 +369,7 @@ impl Scoreboard {
     /// Drops records of transmissions that no longer count, once there are many.
     fn weed_order(&mut self) {
         if self.order.len() > 2 * self.entries.len() + STALE_RECORDS_MAX {
+            self.steps += self.order.len() as u64;
             let order = core::mem::take(&mut self.order);
             self.order = order
                 .into_iter()

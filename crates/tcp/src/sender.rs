@@ -11,7 +11,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 pub(crate) use acknowledge::{Ack, AckClass};
-pub(crate) use transmit::Outgoing;
+pub(crate) use transmit::{Outgoing, Room};
 
 use crate::config::Config;
 use crate::congestion::{self, Congestion, CongestionControl, Start};
@@ -25,7 +25,7 @@ use crate::scoreboard::Scoreboard;
 use crate::send_buffer::SendBuffer;
 use crate::send_window::SendWindow;
 use crate::seq::SequenceSpace;
-use crate::spurious::Episode;
+use crate::spurious::{Episode, UndoLimit};
 use crate::stats::Stats;
 use crate::tail_loss::TailLoss;
 use crate::time::Instant;
@@ -53,6 +53,7 @@ pub(crate) struct Sender {
     reordering_due: Option<Instant>,
     phase: Phase,
     episode: Option<Episode>,
+    undo_limit: UndoLimit,
     /// Bytes that duplicate acknowledgements of a peer without SACK stand for.
     presumed_bytes: u64,
     /// How many of those came in a row.
@@ -147,6 +148,7 @@ impl Sender {
             reordering_due: None,
             phase: Phase::Open,
             episode: None,
+            undo_limit: UndoLimit::default(),
             presumed_bytes: 0,
             duplicates: 0,
             controller: settings.controller(),
@@ -307,6 +309,7 @@ impl Sender {
         stats.rto = self.rto();
         stats.pacing_rate = self.pacer.rate().unwrap_or_default();
         stats.reordering_seen = self.rack.reordering_seen();
+        stats.steps = self.board.steps();
     }
 
     /// Something is about to wait for the peer.

@@ -19,6 +19,33 @@ pub(crate) struct Episode {
     began_after: u64,
 }
 
+/// Recoveries that are undone in one flight; a further one there runs its course.
+const UNDONE_PER_FLIGHT_MAX: u32 = 8;
+
+/// How often recoveries were undone of late.
+///
+/// To undo one costs a look at all that is in flight. A peer can ask for it with two
+/// acknowledgements, by calling a duplicate whatever was sent again, and without a limit
+/// what it costs us would grow with the square of the window.
+#[derive(Debug, Default)]
+pub(crate) struct UndoLimit {
+    /// SND.NXT when the first of them was undone.
+    flight_end: u64,
+    undone: u32,
+}
+
+impl UndoLimit {
+    /// Whether one more may be undone now; if so, it counts.
+    pub(crate) fn permit(&mut self, unacked: u64, next: u64) -> bool {
+        if unacked >= self.flight_end {
+            self.flight_end = next;
+            self.undone = 0;
+        }
+        self.undone = self.undone.saturating_add(1);
+        self.undone <= UNDONE_PER_FLIGHT_MAX
+    }
+}
+
 /// How far F-RTO has come (RFC 5682 §3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Forward {

@@ -59,6 +59,9 @@ pub struct Stats {
     pub resets_sent: u64,
     /// Whether reordering has been seen on the way to the peer.
     pub reordering_seen: bool,
+    /// Records looked at one by one, of segments sent and of pieces received: what a connection
+    /// costs grows with its segments, and never with their square, whatever a peer does.
+    pub steps: u64,
     /// The congestion window, bytes.
     pub cwnd: u64,
     /// The slow-start threshold, bytes; `u64::MAX` before the first loss.

@@ -3,7 +3,8 @@
 use core::net::SocketAddr;
 
 use super::Connection;
-use crate::sender::Outgoing;
+use crate::handshake;
+use crate::sender::{Outgoing, Room};
 use crate::seq::SequenceSpace;
 use crate::state::State;
 use crate::time::Instant;
@@ -43,8 +44,8 @@ impl From<Packet> for Transmit {
 }
 
 impl Connection {
-    /// A reset, then the SYN, then an acknowledgement that says more than fits beside
-    /// data, then data, then a bare acknowledgement.
+    /// A reset, then the SYN, then data, which says what has arrived, and what of that does
+    /// not fit beside it in a bare acknowledgement.
     pub(super) fn next_segment(&mut self, now: Instant) -> Option<Segment> {
         if let Some(reset) = self.reset.take() {
             self.stats.resets_sent += 1;
@@ -56,24 +57,44 @@ impl Connection {
         if self.handshake.is_some() {
             return self.next_syn(now).or_else(|| self.handshake_ack(now));
         }
-        let ack_due = self.is_ack_due(now);
-        let has_sack = self.has_sack_blocks();
-        if ack_due && has_sack {
-            return self.bare_ack(now);
-        }
         let stamp = self.timestamps.map(|state| state.option(now).value);
-        let payload_max = self.payload_max;
-        if let Some(outgoing) = self
-            .sender
-            .poll_transmit(now, payload_max, stamp, &mut self.stats)
-        {
+        let room = self.room();
+        if let Some(outgoing) = self.sender.poll_transmit(now, room, stamp, &mut self.stats) {
             self.keep_alive_due = false;
-            return Some(self.data_segment(now, outgoing, !has_sack));
+            return Some(self.data_segment(now, outgoing));
         }
         if core::mem::take(&mut self.keep_alive_due) {
             return self.keep_alive_probe(now);
         }
-        if ack_due { self.bare_ack(now) } else { None }
+        if self.is_ack_due(now) {
+            self.bare_ack(now)
+        } else {
+            None
+        }
+    }
+
+    /// What a segment has room for: while there are holes, new data leaves some for the blocks
+    /// that tell of them. What goes out again keeps its length.
+    fn room(&self) -> Room {
+        let again = self.payload_max;
+        let blocks = self.sack_option(again).wire_bytes();
+        let new = again - if 2 * blocks <= again { blocks } else { 0 };
+        Room { again, new }
+    }
+
+    /// The SACK blocks that fit into `bytes` beside the options that every segment has.
+    fn sack_option(&self, bytes: u64) -> SackBlocks {
+        let Some(receiver) = self.receiver.as_ref().filter(|_| self.has_sack_blocks()) else {
+            return SackBlocks::default();
+        };
+        let others = if self.timestamps.is_some() {
+            handshake::TIMESTAMPS_BYTES
+        } else {
+            0
+        };
+        let others = usize::try_from(others).unwrap_or(usize::MAX);
+        let fit = SackBlocks::count_within(bytes).min(SackBlocks::count_beside(others));
+        receiver.sack_blocks(fit)
     }
 
     fn next_syn(&mut self, now: Instant) -> Option<Segment> {
@@ -112,8 +133,13 @@ impl Connection {
                 .is_some_and(|receiver| receiver.has_sack_blocks())
     }
 
-    fn data_segment(&mut self, now: Instant, outgoing: Outgoing, whole: bool) -> Segment {
-        let options = self.options(now);
+    fn data_segment(&mut self, now: Instant, outgoing: Outgoing) -> Segment {
+        let mut options = self.options(now);
+        let left = self
+            .payload_max
+            .saturating_sub(outgoing.payload.len() as u64);
+        options.sack = self.sack_option(left);
+        let whole = !self.has_sack_blocks() || !options.sack.as_slice().is_empty();
         let mut segment = self.segment(outgoing.start, options, whole);
         if outgoing.push && !outgoing.payload.is_empty() {
             segment.flags = segment.flags | Flags::PSH;
@@ -145,10 +171,7 @@ impl Connection {
 
     fn bare_ack(&mut self, now: Instant) -> Option<Segment> {
         let mut options = self.options(now);
-        if self.sender.has_sack() {
-            let count_max = SackBlocks::count_beside(options.wire_bytes());
-            options.sack = self.receiver.as_ref()?.sack_blocks(count_max);
-        }
+        options.sack = self.sack_option(u64::MAX);
         self.stats.pure_acks_sent += 1;
         Some(self.segment(self.acceptable_number(), options, true))
     }

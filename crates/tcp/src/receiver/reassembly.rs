@@ -17,6 +17,8 @@ pub(super) struct Reassembly {
     pieces: BTreeMap<u64, Bytes>,
     runs: RangeSet,
     pieces_max: usize,
+    /// Pieces looked at one by one.
+    steps: u64,
 }
 
 /// What became of a piece.
@@ -34,6 +36,7 @@ impl Reassembly {
             pieces: BTreeMap::new(),
             runs: RangeSet::default(),
             pieces_max,
+            steps: 0,
         }
     }
 
@@ -42,6 +45,7 @@ impl Reassembly {
         let whole = start..start + piece.len() as u64;
         let gaps = self.runs.gaps(whole.clone());
         let mut dropped = 0;
+        self.steps += gaps.len() as u64;
         for gap in &gaps {
             if self.pieces.len() >= self.pieces_max {
                 dropped += 1;
@@ -63,6 +67,18 @@ impl Reassembly {
         }
     }
 
+    /// The FIN at `position` is known, and something is missing before it.
+    ///
+    /// It takes sequence space, so the peer is told of it as of data (RFC 2018 §3).
+    pub(super) fn insert_fin(&mut self, position: u64) {
+        self.runs.insert(position..position + 1);
+    }
+
+    /// Nothing before `next` is missing any more.
+    pub(super) fn remove_before(&mut self, next: u64) {
+        self.runs.remove_before(next);
+    }
+
     /// Takes out what is held from `next` on, which nothing is missing before.
     pub(super) fn pop(&mut self, next: u64) -> Option<Bytes> {
         loop {
@@ -71,6 +87,7 @@ impl Reassembly {
                 return None;
             }
             let (start, piece) = first.remove_entry();
+            self.steps += 1;
             let end = start + piece.len() as u64;
             self.runs.remove_before(end.max(next));
             // The peer may have cut the same bytes in another way since.
@@ -85,14 +102,20 @@ impl Reassembly {
         self.runs.run_at(position)
     }
 
+    /// Pieces looked at one by one so far.
+    pub(super) fn steps(&self) -> u64 {
+        self.steps
+    }
+
     /// Behind the last byte held.
     pub(super) fn end(&self) -> Option<u64> {
         let (start, piece) = self.pieces.last_key_value()?;
         Some(start + piece.len() as u64)
     }
 
+    /// Whether no data is held and no FIN is known behind a hole.
     pub(super) fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+        self.runs.is_empty()
     }
 
     pub(super) fn clear(&mut self) {

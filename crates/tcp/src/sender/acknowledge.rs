@@ -60,7 +60,6 @@ pub(super) struct Before {
     pub(super) in_flight: u64,
     pub(super) outstanding: u64,
     pub(super) sacked: u64,
-    pub(super) lost: u64,
 }
 
 impl Sender {
@@ -119,7 +118,6 @@ impl Sender {
             in_flight: self.in_flight(),
             outstanding: self.board.outstanding(),
             sacked: self.board.sacked_bytes(),
-            lost: self.board.lost_bytes(),
         };
         self.delivered.clear();
         self.board.acknowledge(ack.ack, &mut self.delivered);

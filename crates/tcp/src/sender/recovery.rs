@@ -42,12 +42,14 @@ impl Sender {
             report.dsack.is_some(),
             report.duplicate && report.delivered == 0,
         );
+        // Only now: what was lost before may be acknowledged, or taken back.
+        let lost_before = self.board.lost_bytes();
         if self.settings.sack {
             self.detect_losses(now);
         } else {
             self.count_duplicates(report);
         }
-        let newly_lost = self.count_lost(report.before.lost, stats);
+        let newly_lost = self.count_lost(lost_before, stats);
         if matches!(self.phase, Phase::Open) {
             if newly_lost {
                 self.enter_recovery(now, report, stats);
@@ -160,8 +162,13 @@ impl Sender {
             .any(|sent| !sent.retransmitted && sent.transmission <= began_after);
         let echo = if report.acked > 0 { report.echo } else { None };
         if episode.judge(ack, echo, original).is_some() {
-            stats.spurious_undone += 1;
-            self.undo();
+            let (unacked, next) = (self.board.unacked(), self.board.next());
+            if self.undo_limit.permit(unacked, next) {
+                stats.spurious_undone += 1;
+                self.undo();
+            } else {
+                self.episode = None;
+            }
             return;
         }
         if report.acked > 0 {

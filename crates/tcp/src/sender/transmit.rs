@@ -24,6 +24,15 @@ pub(crate) struct Outgoing {
     pub(crate) push: bool,
 }
 
+/// The most bytes of data that a segment takes beside its options.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// One that goes out again.
+    pub(crate) again: u64,
+    /// A new one.
+    pub(crate) new: u64,
+}
+
 /// What may go out now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Decision {
@@ -55,22 +64,22 @@ pub(super) enum Blocked {
 }
 
 impl Sender {
-    /// The next segment to send now, if there is one; `payload_max` are the most bytes it takes.
+    /// The next segment to send now, if there is one, with as many bytes as `room` allows.
     ///
     /// `stamp` is our timestamp at this moment.
     pub(crate) fn poll_transmit(
         &mut self,
         now: Instant,
-        payload_max: u64,
+        room: Room,
         stamp: Option<u32>,
         stats: &mut Stats,
     ) -> Option<Outgoing> {
         self.restart_after_idle(now);
         let urge = core::mem::replace(&mut self.urge, Urge::None);
         let decision = match urge {
-            Urge::LossProbe => self.decide_loss_probe(payload_max),
+            Urge::LossProbe => self.decide_loss_probe(room),
             Urge::WindowProbe => self.decide_window_probe(),
-            Urge::None | Urge::Retransmit | Urge::Small => self.decide(now, payload_max, urge),
+            Urge::None | Urge::Retransmit | Urge::Small => self.decide(now, room, urge),
         };
         match decision {
             Decision::Retransmit { start, end } => {
@@ -85,14 +94,14 @@ impl Sender {
     }
 
     /// Old data before new, each within the windows.
-    fn decide(&self, now: Instant, payload_max: u64, urge: Urge) -> Decision {
-        let new = self.decide_new(payload_max, urge == Urge::Small);
+    fn decide(&self, now: Instant, room: Room, urge: Urge) -> Decision {
+        let new = self.decide_new(room.new, urge == Urge::Small);
         let prefers_new = self.episode.is_some_and(|episode| episode.prefers_new())
             && matches!(new, Decision::New { .. });
         let (chosen, bytes) = match self.board.first_lost() {
             Some(lost) if !prefers_new => {
                 let start = lost.start;
-                let end = self.clip_retransmission(start, lost.end, payload_max);
+                let end = self.clip_retransmission(start, lost.end, room.again);
                 if end <= start {
                     return Decision::Nothing(Blocked::PeerWindow);
                 }
@@ -152,13 +161,13 @@ impl Sender {
     }
 
     /// A tail loss probe: new data if there is any, else the last segment (RFC 8985 §7.3).
-    fn decide_loss_probe(&self, payload_max: u64) -> Decision {
-        if let Decision::New { end } = self.decide_new(payload_max, true) {
+    fn decide_loss_probe(&self, room: Room) -> Decision {
+        if let Decision::New { end } = self.decide_new(room.new, true) {
             return Decision::New { end };
         }
         match self.board.last() {
             Some(last) => {
-                let end = self.clip_retransmission(last.start, last.end, payload_max);
+                let end = self.clip_retransmission(last.start, last.end, room.again);
                 if end < last.end || end <= last.start {
                     return Decision::Nothing(Blocked::PeerWindow);
                 }

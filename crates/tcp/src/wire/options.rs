@@ -14,6 +14,10 @@ const SACK: u8 = 5;
 const TIMESTAMPS: u8 = 8;
 const USER_TIMEOUT: u8 = 28;
 
+/// What the SACK option takes beside its blocks: two bytes of padding, kind and length.
+const SACK_HEADER_BYTES: u64 = 4;
+const SACK_BLOCK_BYTES: u64 = 8;
+
 /// The options that this stack knows; others are skipped (RFC 9293 §3.1, MUST-6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
@@ -92,8 +96,23 @@ impl SackBlocks {
     /// How many blocks fit beside other options that take `other_bytes`.
     #[must_use]
     pub(crate) fn count_beside(other_bytes: usize) -> usize {
-        let room = super::OPTIONS_BYTES_MAX.saturating_sub(other_bytes + 4);
-        (room / 8).min(Self::COUNT_MAX)
+        Self::count_within(super::OPTIONS_BYTES_MAX.saturating_sub(other_bytes) as u64)
+    }
+
+    /// How many blocks fit into `bytes`, kind, length and padding included.
+    #[must_use]
+    pub(crate) fn count_within(bytes: u64) -> usize {
+        let count = bytes.saturating_sub(SACK_HEADER_BYTES) / SACK_BLOCK_BYTES;
+        usize::try_from(count).map_or(Self::COUNT_MAX, |count| count.min(Self::COUNT_MAX))
+    }
+
+    /// What the option takes in a segment, padding included; nothing without blocks.
+    #[must_use]
+    pub(crate) fn wire_bytes(&self) -> u64 {
+        match self.count as u64 {
+            0 => 0,
+            count => SACK_HEADER_BYTES + count * SACK_BLOCK_BYTES,
+        }
     }
 }
 

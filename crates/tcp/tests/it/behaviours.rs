@@ -506,6 +506,9 @@ fn b19_no_segment_exceeds_mss_minus_options() {
     }
     sent.extend(lab.pass(3_000));
     sent.extend(lab.hear(say(1, 1_977).stamp(3, 0).data(10)));
+    // New data makes room for the blocks.
+    let beside = |said: &crate::lab::Say| (said.sack.len(), said.data.len()) == (3, 988 - 28);
+    assert!(sent.iter().any(beside), "{sent:?}");
     assert!(sent.iter().any(|said| said.sack.len() == 3));
     assert!(sent.iter().any(|said| said.data.len() == 988));
     for said in sent {

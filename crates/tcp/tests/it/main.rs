@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod behaviours;
+mod cost;
 mod endpoint;
 mod forged;
 mod hostile;

@@ -556,11 +556,6 @@ fn scripts() -> Vec<Script> {
                 say(1_001, 1).data(10).flag(fin).step(),
                 say(1, 1).data(1_000).step(),
             ],
-        )
-        .but(
-            "{} 1+0 ack 1 sack 1001:1012 | {} 1+0 ack 1012",
-            "{} 1+0 ack 1 sack 1001:1011 | {} 1+0 ack 1012",
-            "RFC 2018 §3: blocks are of data that is queued; a FIN is none, and comes again",
         ),
         same(
             "we close, the peer later",
