@@ -322,6 +322,7 @@ impl Recorder {
 impl Observer for Recorder {
     fn handle(&self, event: Event<'_>) {
         let line = match event {
+            Event::Begun { .. } => return,
             Event::Fetched { path, bytes, .. } => format!("fetched {path} {bytes}"),
             Event::Kept { path } => format!("kept {path}"),
             Event::Linked { path } => format!("linked {path}"),
