@@ -4,6 +4,7 @@
 //! the last bit of the last packet. Never part of the product.
 
 pub mod application;
+pub mod crowd;
 pub mod fuzz;
 pub mod goodput;
 pub mod link;

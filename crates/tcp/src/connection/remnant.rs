@@ -4,6 +4,7 @@ use super::Connection;
 use crate::endpoint::Remnant;
 use crate::state::State;
 use crate::time::Instant;
+use crate::wire::{Flags, Segment};
 
 impl Connection {
     /// What TIME-WAIT has to remember; `None` in any other state.
@@ -24,6 +25,14 @@ impl Connection {
             until,
             span: self.config.time_wait,
         })
+    }
+
+    /// Whether `segment` acknowledges something, but not our SYN.
+    pub(crate) fn is_unanswered_by(&self, segment: &Segment) -> bool {
+        let expected = self.sender.space().initial().advanced_by(1);
+        self.state == State::SynReceived
+            && !segment.flags.contains(Flags::RST)
+            && segment.ack.is_some_and(|ack| ack != expected)
     }
 
     /// Our SYN went out already, as a cookie, and nobody knows when.

@@ -54,6 +54,16 @@ impl Endpoint {
             self.stats.accept_queue_full += 1;
             return;
         }
+        if let Stage::HalfOpen(listener) = entry.stage
+            && entry.connection.is_unanswered_by(&packet.segment)
+            && self.cookies.check(packet, now).is_some()
+        {
+            // Its first SYN got a cookie, and a later copy of it found room in the table. The
+            // peer has taken the cookie.
+            self.table.remove(id);
+            self.arrive_with_cookie(now, listener, packet);
+            return;
+        }
         entry.connection.handle_segment(now, &packet.segment);
         self.follow_handshake(id);
         self.touch(id);
@@ -81,7 +91,14 @@ impl Endpoint {
             return;
         }
         if packet.segment.ack.is_some() {
-            if flags.contains(Flags::SYN) || !self.arrive_with_cookie(now, listener, packet) {
+            let is_taken =
+                !flags.contains(Flags::SYN) && self.arrive_with_cookie(now, listener, packet);
+            // DEVIATION: RFC 9293 §3.10.7.2 resets every acknowledgement. While cookies are
+            // about, one that is none is dropped in silence: where the segment that should bring
+            // a cookie back is lost, what comes behind it brings none, and a reset would end the
+            // connection before the first comes again.
+            let may_come_again = self.cookies.are_about(now);
+            if !is_taken && !may_come_again {
                 self.refuse(packet);
             }
             return;

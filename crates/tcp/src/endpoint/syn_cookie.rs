@@ -82,13 +82,18 @@ impl SynCookies {
         }
     }
 
+    /// Whether one was sent that is good still.
+    pub(super) fn are_about(&self, now: Instant) -> bool {
+        self.last_sent
+            .is_some_and(|sent| now.saturating_since(sent) <= STEP * STEPS)
+    }
+
     /// The SYN that `packet` completes the handshake of, as far as a cookie remembers it, if
     /// what it acknowledges is a cookie; and our initial number.
     ///
     /// None is looked for when none was sent of late: a guess then has no chance at all.
     pub(super) fn check(&self, packet: &Packet, now: Instant) -> Option<(Packet, SeqNumber)> {
-        let last_sent = self.last_sent?;
-        if now.saturating_since(last_sent) > STEP * STEPS {
+        if !self.are_about(now) {
             return None;
         }
         let segment = &packet.segment;

@@ -395,7 +395,7 @@ fn without_cookies_a_flood_does_keep_clients_out() {
 
 /// A guessed acknowledgement opens nothing, while cookies are about and while they are not.
 #[test]
-fn who_guesses_a_cookie_is_reset() {
+fn who_guesses_a_cookie_gets_nowhere() {
     let mut net = Net::new(EndpointConfig {
         half_open_max: 1,
         ..config()
@@ -406,7 +406,11 @@ fn who_guesses_a_cookie_is_reset() {
             let guess = SeqNumber::new(number.wrapping_mul(0x9e37_79b9));
             let ack = Segment::new(SeqNumber::new(number), Some(guess));
             let answers = net.hear(stranger(100_000 + number), ack);
-            assert_eq!(answers[0].segment.flags, Flags::RST);
+            // Behind a cookie that was lost something may come that is none: no reset then.
+            let resets = answers
+                .iter()
+                .filter(|packet| packet.segment.flags == Flags::RST);
+            assert_eq!(resets.count(), usize::from(!cookies_are_about));
         }
         net.hear(stranger(1), syn(1, None));
         net.hear(stranger(2), syn(2, None));
