@@ -90,7 +90,7 @@ pub enum Opened<S> {
 pub enum HttpVersion {
     /// HTTP/1.0 or HTTP/1.1.
     Http1,
-    /// HTTP/2, agreed on by ALPN.
+    /// HTTP/2, agreed on by ALPN, or in clear text from its first byte on.
     Http2,
 }
 

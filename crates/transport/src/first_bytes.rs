@@ -17,6 +17,9 @@ const TARGET_PAUSE: Duration = Duration::from_secs(1);
 /// The longest registered method is UPDATEREDIRECTREF; a longer word is none.
 const METHOD_BYTES_MAX: usize = 20;
 
+/// How the preface of HTTP/2 begins, RFC 9113 §3.4.
+const HTTP2_FIRST_LINE: &[u8] = b"PRI * HTTP/2.0\r\n";
+
 /// The content type of a TLS record that holds a handshake message, RFC 8446 §5.1.
 const TLS_HANDSHAKE: u8 = 0x16;
 
@@ -27,8 +30,10 @@ pub enum FirstBytes {
     NeedMore,
     /// A TLS hello.
     Tls,
-    /// A clear-text HTTP/1.x request.
+    /// A clear-text HTTP/1.x request, the method in whatever case.
     Http,
+    /// HTTP/2 in clear text, without a word of HTTP/1 before it (RFC 9113 §3.3).
+    Http2,
     /// Anything else, the plain mode's file names among them.
     Other,
 }
@@ -50,6 +55,7 @@ impl FirstBytes {
             return Self::Other;
         }
         match window.iter().position(|&byte| byte == b'\n') {
+            Some(end) if window[..=end] == *HTTP2_FIRST_LINE => Self::Http2,
             Some(end) if ends_in_version(&window[..end]) => Self::Http,
             Some(_) => Self::Other,
             None if window.len() == FIRST_LINE_BYTES_MAX => Self::Other,
@@ -74,10 +80,10 @@ pub fn pause_after(prefix: &[u8]) -> Duration {
 fn may_begin_a_request(window: &[u8]) -> bool {
     let method = window
         .iter()
-        .take_while(|byte| byte.is_ascii_uppercase() || **byte == b'-')
+        .take_while(|byte| byte.is_ascii_alphabetic() || **byte == b'-')
         .count();
     let followed_by_space = window.get(method).is_none_or(|&byte| byte == b' ');
-    window[0].is_ascii_uppercase() && method <= METHOD_BYTES_MAX && followed_by_space
+    window[0].is_ascii_alphabetic() && method <= METHOD_BYTES_MAX && followed_by_space
 }
 
 fn ends_in_version(line: &[u8]) -> bool {
@@ -108,15 +114,20 @@ mod tests {
             (b"GET /HTTP/1.1\r\n", FirstBytes::Other),
             (b"GET / HTTP/1.\r\n", FirstBytes::Other),
             (b"GET / HTTP/2.0\r\n", FirstBytes::Other),
-            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", FirstBytes::Other),
-            (b"get / HTTP/1.1\r\n", FirstBytes::Other),
+            (b"PRI * HTTP/2.0", FirstBytes::NeedMore),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", FirstBytes::Http2),
+            (b"PRI * HTTP/2.0\n", FirstBytes::Other),
+            (b"get / HTTP/1.1\r\n", FirstBytes::Http),
+            (b"readme", FirstBytes::NeedMore),
+            (b"readme.md", FirstBytes::Other),
             (b" HTTP/1.1\r\n", FirstBytes::Other),
             (b"\n", FirstBytes::Other),
             (b"\r\nGET / HTTP/1.1\r\n", FirstBytes::Other),
             (b"README", FirstBytes::NeedMore),
             (b"README\n", FirstBytes::Other),
             (b"README.md", FirstBytes::Other),
-            (b"Makefile", FirstBytes::Other),
+            (b"Makefile", FirstBytes::NeedMore),
+            (b"two words\n", FirstBytes::Other),
             (b"ABCDEFGHIJKLMNOPQRSTU", FirstBytes::Other),
             (b"SSH-2.0-OpenSSH_9.9\r\n", FirstBytes::Other),
             (b"\x15\x03\x03", FirstBytes::Other),
@@ -139,7 +150,9 @@ mod tests {
             b" HTTP/1.1\r\n",
         ]
         .concat();
-        let streams: [&[u8]; 5] = [
+        let streams: [&[u8]; 7] = [
+            b"get / HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
             b"README.md\nsecond HTTP/1.1\n",
             b"GET / HTTP/2.0\r\nx HTTP/1.1\r\n",

@@ -91,9 +91,12 @@ impl ServerTls {
         match first_bytes {
             FirstBytes::NeedMore => Err(OpenError::Silent),
             FirstBytes::Tls => self.open_tls(raw).await,
-            FirstBytes::Http => Ok(Opened::Http {
+            FirstBytes::Http | FirstBytes::Http2 => Ok(Opened::Http {
                 stream: ServerStream(Layer::Clear(raw.read_no_more_ahead())),
-                version: HttpVersion::Http1,
+                version: match first_bytes {
+                    FirstBytes::Http2 => HttpVersion::Http2,
+                    _ => HttpVersion::Http1,
+                },
                 secure: false,
             }),
             FirstBytes::Other => Ok(Opened::Clear {

@@ -105,10 +105,11 @@ fn an_unusable_web_certificate_says_why() {
 async fn clear_text_is_opened_with_every_byte_in_place() {
     let server = ServerTls::new(&Identity::generate().unwrap(), None);
     let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(9000));
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 11] = [
         (&["GET / HTTP/1.1\r\nHost: a\r\n\r\n"], "http/1"),
         (&["G", "ET / HT", "TP/1.1\r", "\n\r\n"], "http/1"),
-        (&["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], "clear"),
+        (&["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], "http/2"),
+        (&["get / HTTP/1.1\r\n\r\n"], "http/1"),
         (&["notes.txt\n"], "clear"),
         (&["notes.txt"], "clear"),
         (&["README"], "clear"),
@@ -151,6 +152,7 @@ async fn a_name_without_a_newline_waits_only_where_it_could_become_a_request() {
         ("notes.txt", 0),
         ("README.md", 0),
         ("README", 200),
+        ("Makefile", 200),
         ("GET", 200),
         ("GET ", 200),
         ("GET my.txt", 200),
