@@ -4,6 +4,9 @@ use std::ops::Range;
 
 use crate::limits::MESSAGE_BYTES_MAX;
 
+/// What a message can have with its line end.
+const BYTES_WITH_LINE_END_MAX: usize = MESSAGE_BYTES_MAX + 2;
+
 /// One thing that a peer said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
@@ -32,7 +35,8 @@ impl Message {
 }
 
 /// Makes messages of what comes, however that is cut into segments: lines where there are lines,
-/// and otherwise what comes between two silences, in parts of at most [`MESSAGE_BYTES_MAX`].
+/// and otherwise what comes between two silences, in parts of at most [`MESSAGE_BYTES_MAX`], to which
+/// a line end may come.
 ///
 /// It holds what was given and has not come out: call [`next_message`](Self::next_message) until it
 /// has nothing more before giving it more bytes.
@@ -59,15 +63,28 @@ impl Messages {
         !self.bytes.is_empty()
     }
 
+    /// Whether more has come without a line end than a message may have. What could be the first
+    /// half of a line end behind the last byte is waited for.
+    fn is_over_limit(&self) -> bool {
+        match self.bytes.get(MESSAGE_BYTES_MAX..) {
+            None | Some([]) => false,
+            Some([b'\r']) => false,
+            Some(_) => true,
+        }
+    }
+
     pub(super) fn next_message(&mut self) -> Option<Message> {
-        let window: Range<usize> = self.seen..self.bytes.len().min(MESSAGE_BYTES_MAX);
+        let window: Range<usize> = self.seen..self.bytes.len().min(BYTES_WITH_LINE_END_MAX);
         let line_end = self.bytes[window.clone()]
             .iter()
-            .position(|&byte| byte == b'\n');
+            .position(|&byte| byte == b'\n')
+            .map(|at| self.seen + at);
+        let line_end = line_end
+            .filter(|&at| at <= MESSAGE_BYTES_MAX || self.bytes[MESSAGE_BYTES_MAX] == b'\r');
         let length = match line_end {
-            Some(at) => self.seen + at + 1,
-            None if self.bytes.len() >= MESSAGE_BYTES_MAX => MESSAGE_BYTES_MAX,
-            None if self.is_complete && self.is_begun() => self.bytes.len(),
+            Some(at) => at + 1,
+            None if self.is_over_limit() => MESSAGE_BYTES_MAX,
+            None if self.is_complete && self.is_begun() => self.bytes.len().min(MESSAGE_BYTES_MAX),
             None => {
                 self.seen = window.end;
                 self.is_complete = false;
@@ -132,11 +149,26 @@ mod tests {
     #[test]
     fn a_message_has_its_limit() {
         let endless = vec![b'x'; 2 * MESSAGE_BYTES_MAX + 1];
-        let lengths: Vec<_> = messages(&[Some(&endless)])
-            .iter()
-            .map(|message| message.bytes().len())
-            .collect();
-        assert_eq!(lengths, [MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, 1]);
+        let lengths = |pieces: &[Option<&[u8]>]| -> Vec<_> {
+            let found = messages(pieces);
+            found.iter().map(|message| message.bytes().len()).collect()
+        };
+        let most = MESSAGE_BYTES_MAX;
+        assert_eq!(lengths(&[Some(&endless)]), [most, most, 1]);
+        let full = &endless[..most];
+        for (end, expected) in [
+            (&b""[..], &[most][..]),
+            (b"\n", &[most + 1]),
+            (b"\r\n", &[most + 2]),
+            (b"\r", &[most, 1]),
+            (b"\rx", &[most, 2]),
+            (b"x\n", &[most, 2]),
+            (b"\nx\n", &[most + 1, 2]),
+        ] {
+            let whole = [full, end].concat();
+            assert_eq!(lengths(&[Some(&whole)]), expected, "{end:?}");
+            assert_eq!(lengths(&[Some(full), Some(end)]), expected, "{end:?}");
+        }
     }
 
     proptest! {
