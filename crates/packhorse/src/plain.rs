@@ -9,8 +9,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use packhorse_client::plain::{PlainConnection, PlainError, PlainFetch, PlainRest};
-use packhorse_client::report::Totals;
+use packhorse_client::report::{Failure, Totals};
 use packhorse_protocol::address::HostPort;
+use packhorse_protocol::content::ContentHash;
 use packhorse_protocol::path::{Name, RelativePath};
 use packhorse_protocol::plain_address::PlainName;
 use packhorse_storage::destination::{
@@ -88,11 +89,13 @@ impl PlainServer {
         }
     }
 
-    /// Fetches the file `name` into `folder`, to be called `local_name` there.
+    /// Fetches the file `name` into `folder`, to be called `local_name` there; with another hash
+    /// than `expect` it gets no name.
     async fn save(
         &mut self,
         name: &PlainName,
         local_name: &Name,
+        expect: Option<ContentHash>,
         is_last: bool,
         folder: &Folder,
     ) -> Result<Saved, CommandError> {
@@ -115,6 +118,11 @@ impl PlainServer {
                 .map_err(|error| explain(&error))?;
             let file = folder.receive(&mut fetch, file, throttle.as_ref()).await?;
             let bytes = fetch.received_bytes();
+            let found = file.content_hash();
+            if let Some(expected) = expect.filter(|expected| *expected != found) {
+                let failure = Failure::Unexpected { expected, found };
+                return Err(CommandError::new(Exit::Integrity, &failure));
+            }
             let placed = folder.work(move || file.finish()).await?;
             folder.totals.files_fetched.fetch_add(1, Ordering::Relaxed);
             Ok(Saved {

@@ -100,7 +100,11 @@ impl PlainGet<'_> {
                 dry_run: false,
                 wanted: (0, 0),
             };
-            self.progress.say(format_args!("{summary}; {NOT_VERIFIED}"));
+            match self.settings.expect {
+                // It got its name because its hash is the right one.
+                Some(_) => self.progress.say(summary),
+                None => self.progress.say(format_args!("{summary}; {NOT_VERIFIED}")),
+            }
         }
         let summary = Record::summary(self.so_far, elapsed.as_secs_f64(), self.exit);
         self.events.write(&summary);
@@ -132,7 +136,8 @@ impl PlainGet<'_> {
         self.events.write(&Record::Begin {
             address: address.clone(),
         });
-        let saving = server.save(name, local_name, is_last, &self.folder);
+        let expect = self.settings.expect;
+        let saving = server.save(name, local_name, expect, is_last, &self.folder);
         let totals = &self.folder.totals;
         let received = || totals.bytes_fetched.load(Ordering::Relaxed);
         let saved = tokio::select! {

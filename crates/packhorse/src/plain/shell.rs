@@ -132,7 +132,9 @@ impl PlainShell {
     fn fetch(&mut self, typed: &[u8]) -> Result<(), Stop> {
         let name = parse(typed)?;
         let local_name = self.local_name(&name)?;
-        let saving = self.server.save(&name, &local_name, false, &self.folder);
+        let saving = self
+            .server
+            .save(&name, &local_name, None, false, &self.folder);
         let saved = interruptible(&self.runtime, self.is_interactive, saving);
         let saved = saved
             .unwrap_or_else(|| Err(CommandError::new(Exit::SomeFailed, "interrupted")))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use packhorse_client::plain::SILENCE;
 use packhorse_client::settings::DownloadSettings;
 use packhorse_protocol::address::HostPort;
+use packhorse_protocol::content::ContentHash;
 use packhorse_protocol::path::Name;
 use packhorse_protocol::plain_address::{PlainAddress, PlainName};
 use packhorse_storage::destination::DestinationOptions;
@@ -27,6 +28,8 @@ pub(crate) struct PlainGetSettings {
     pub(crate) files: Vec<PlainFile>,
     /// Where it goes.
     pub(crate) destination: PlainDestination,
+    /// The hash that the only file must have.
+    pub(crate) expect: Option<ContentHash>,
     /// After how long a silence a file is complete.
     pub(crate) silence: Duration,
     /// How fast it may come.
@@ -92,6 +95,9 @@ impl PlainGetSettings {
         if is_output && addresses.len() > 1 {
             return Err(CommandError::usage("`-o -` writes one file out"));
         }
+        if flags.expect.is_some() && addresses.len() > 1 {
+            return Err(CommandError::usage("--expect is for a single ADDRESS"));
+        }
         let file = |address| PlainFile::new(address, name.clone(), is_output);
         let files = addresses.into_iter().map(file).collect::<Result<_, _>>()?;
         let destination = if is_output {
@@ -107,6 +113,7 @@ impl PlainGetSettings {
         Ok(Self {
             files,
             destination,
+            expect: flags.expect,
             silence: silence(flags.silence),
             rate_limit: flags.rate_limit,
             json: flags.json,
@@ -192,7 +199,6 @@ fn refuse_useless(flags: &GetFlags) -> Result<(), CommandError> {
     let usual = DownloadSettings::default();
     let given = [
         ("--checksum", flags.checksum),
-        ("--expect", flags.expect.is_some()),
         ("--connections", flags.connections != usual.connections),
         ("--follow-links", flags.follow_links),
         ("--unsafe-links", flags.unsafe_links),
@@ -206,6 +212,8 @@ fn refuse_useless(flags: &GetFlags) -> Result<(), CommandError> {
         ("--dry-run", flags.dry_run),
     ];
     let given_for_output = [
+        // It would be written out before its hash is known.
+        ("--expect", flags.expect.is_some()),
         ("--overwrite", flags.overwrite),
         ("--keep-both", flags.keep_both),
         ("--durable", flags.durable),

@@ -3,6 +3,8 @@
 use std::fs;
 use std::net::TcpListener;
 
+use packhorse_protocol::content::ContentHash;
+
 use crate::python::Scripted;
 use crate::sandbox::Sandbox;
 
@@ -59,6 +61,29 @@ fn files_come_from_our_own_server() {
     let sandbox = sandbox();
     let server = sandbox.serve(&["--plain"]);
     check_get(&sandbox, &format!("127.0.0.1:{}", server.port()));
+}
+
+/// The plain mode has no hashes, but its user may have one.
+#[test]
+fn a_file_gets_its_name_only_with_the_hash_that_is_expected() {
+    let sandbox = sandbox();
+    let server = sandbox.serve(&["--plain"]);
+    let address = format!("plain://127.0.0.1:{}/large", server.port());
+    let hash = ContentHash::of(&large()).to_string();
+    let wrong = ContentHash::of(b"another").to_string();
+    let ended = sandbox.run(&["get", &address, "--expect", &wrong]).code(5);
+    let why = format!("its hash is {hash}, not {wrong}");
+    assert!(ended.stderr.contains(&why), "{}", ended.stderr);
+    assert_eq!(names(&sandbox, "here"), [""; 0]);
+    let ended = sandbox.run(&["get", &address, "--expect", &hash]).code(0);
+    assert!(!ended.stderr.contains("nothing is verified"));
+    assert!(sandbox.read("large") == large());
+    sandbox
+        .run(&["get", &address, "-o", "-", "--expect", &hash])
+        .code(2);
+    sandbox
+        .run(&["get", &address, &address, "--expect", &hash])
+        .code(2);
 }
 
 #[test]

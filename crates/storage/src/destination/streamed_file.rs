@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use packhorse_protocol::content::ContentHash;
 use packhorse_protocol::entry::Mode;
 use packhorse_protocol::limits::FILE_BYTES_MAX;
 use packhorse_protocol::path::{Name, RelativePath};
@@ -26,6 +27,7 @@ pub struct StreamedFile {
     name: Name,
     path: RelativePath,
     length: u64,
+    hasher: blake3::Hasher,
 }
 
 impl Destination {
@@ -51,6 +53,7 @@ impl Destination {
             name,
             path: path.clone(),
             length: 0,
+            hasher: blake3::Hasher::new(),
         })
     }
 }
@@ -72,7 +75,14 @@ impl StreamedFile {
             .write_all_at(self.length, bytes)
             .map_err(|error| EntryError::new("write", &self.path, error))?;
         self.length = length;
+        self.hasher.update(bytes);
         Ok(())
+    }
+
+    /// The hash of what was written.
+    #[must_use]
+    pub fn content_hash(&self) -> ContentHash {
+        ContentHash::from(*self.hasher.finalize().as_bytes())
     }
 
     /// Gives the file, which must be complete, its name.
@@ -88,6 +98,7 @@ impl StreamedFile {
             name,
             path,
             length: _,
+            hasher: _,
         } = self;
         sync_file(&site.options, &unfinished, &file, || path.clone())?;
         drop(file);
