@@ -1,5 +1,7 @@
 //! The headers of a POSIX tar (pax interchange format, IEEE Std 1003.1).
 
+use packhorse_protocol::entry::Timestamp;
+
 use super::entry::{Entry, EntryKind};
 
 /// Everything in a tar comes in units of this.
@@ -52,10 +54,11 @@ pub(super) fn header(entry: &Entry, name: &[u8]) -> Vec<u8> {
     if size > OCTAL_11_MAX {
         push_record(&mut records, "size", size.to_string().as_bytes());
     }
-    let seconds = entry.modified.seconds();
-    let time = u64::try_from(seconds).ok().filter(|&it| it <= OCTAL_11_MAX);
-    if time.is_none() {
-        push_record(&mut records, "mtime", seconds.to_string().as_bytes());
+    let time = u64::try_from(entry.modified.seconds())
+        .ok()
+        .filter(|&it| it <= OCTAL_11_MAX);
+    if time.is_none() || entry.modified.nanoseconds() > 0 {
+        push_record(&mut records, "mtime", decimal(entry.modified).as_bytes());
     }
     let mut bytes = Vec::new();
     if !records.is_empty() {
@@ -87,6 +90,16 @@ pub(super) fn header(entry: &Entry, name: &[u8]) -> Vec<u8> {
 /// that is what every tar makes of such bytes.
 fn needs_record(name: &[u8]) -> bool {
     name.len() > NAME_BYTES || (!name.is_ascii() && std::str::from_utf8(name).is_ok())
+}
+
+/// A time in seconds, with as many decimals as it has.
+fn decimal(time: Timestamp) -> String {
+    const NANOSECONDS: i128 = 1_000_000_000;
+    let total = i128::from(time.seconds()) * NANOSECONDS + i128::from(time.nanoseconds());
+    let sign = if total < 0 { "-" } else { "" };
+    let (seconds, rest) = (total.abs() / NANOSECONDS, total.abs() % NANOSECONDS);
+    let text = format!("{sign}{seconds}.{rest:09}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// `LENGTH KEY=VALUE\n`, where the length counts itself too.
@@ -137,6 +150,23 @@ impl Ustar<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_said_exactly() {
+        for (seconds, nanoseconds, expected) in [
+            (0, 0, "0"),
+            (10, 0, "10"),
+            (10, 500_000_000, "10.5"),
+            (10, 1, "10.000000001"),
+            (-1, 500_000_000, "-0.5"),
+            (-2, 0, "-2"),
+            (-2, 999_999_999, "-1.000000001"),
+            (i64::MAX, 999_999_999, "9223372036854775807.999999999"),
+        ] {
+            let time = Timestamp::new(seconds, nanoseconds).unwrap();
+            assert_eq!(decimal(time), expected);
+        }
+    }
 
     #[test]
     fn a_record_counts_its_own_digits() {
