@@ -18,22 +18,34 @@ const READ_BYTES: usize = 1 << 10;
 #[derive(Debug)]
 pub(crate) struct SeenOff<S> {
     inner: S,
+    /// Something comes behind the content, in TLS or in HTTP/2. The other side may have left without
+    /// reading that, which is a reset then, and many leave without such a word of their own.
+    has_last_word: bool,
     matters: watch::Receiver<bool>,
     /// How long the other side may take for its end.
     time_max: Duration,
     /// Set while that is waited for.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// The other side has ended, in order.
+    has_left: bool,
     /// How the connection broke. Asked again, it would seem to have ended in order.
     broken: Option<io::ErrorKind>,
 }
 
 impl<S> SeenOff<S> {
-    pub(crate) fn new(inner: S, matters: watch::Receiver<bool>, time_max: Duration) -> Self {
+    pub(crate) fn new(
+        inner: S,
+        has_last_word: bool,
+        matters: watch::Receiver<bool>,
+        time_max: Duration,
+    ) -> Self {
         Self {
             inner,
+            has_last_word,
             matters,
             time_max,
             waiting: None,
+            has_left: false,
             broken: None,
         }
     }
@@ -61,10 +73,7 @@ impl<S: AsyncRead + Unpin> SeenOff<S> {
             match ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buffer)) {
                 Ok(()) if buffer.filled().is_empty() => return Poll::Ready(Ok(())),
                 Ok(()) => {}
-                // Many close what TLS runs over without a word in TLS.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    return Poll::Ready(Ok(()));
-                }
+                Err(_) if self.has_last_word => return Poll::Ready(Ok(())),
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
@@ -78,7 +87,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for SeenOff<S> {
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let read = Pin::new(&mut this.inner).poll_read(cx, out);
+        let before = out.filled().len();
+        let read = match ready!(Pin::new(&mut this.inner).poll_read(cx, out)) {
+            Err(error) if this.has_last_word && error.kind() == io::ErrorKind::UnexpectedEof => {
+                Ok(())
+            }
+            read => read,
+        };
+        this.has_left |= read.is_ok() && out.filled().len() == before;
+        let read = Poll::Ready(read);
         this.note(&read);
         read
     }
@@ -121,14 +138,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for SeenOff<S> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.waiting.is_none() {
-            ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
+            match ready!(Pin::new(&mut this.inner).poll_shutdown(cx)) {
+                Err(_) if this.has_last_word && this.has_left => return Poll::Ready(Ok(())),
+                shut_down => shut_down?,
+            }
         }
         if !*this.matters.borrow() {
             return Poll::Ready(Ok(()));
         }
         match this.broken {
-            Some(kind) if kind != io::ErrorKind::UnexpectedEof => Poll::Ready(Err(kind.into())),
-            _ => this.poll_end(cx),
+            Some(kind) => Poll::Ready(Err(kind.into())),
+            None => this.poll_end(cx),
         }
     }
 }

@@ -13,6 +13,8 @@ pub(crate) struct Activity(Mutex<State>);
 struct State {
     under_way: usize,
     last: Instant,
+    /// What is to be written waits for its share of a rate.
+    is_held: bool,
 }
 
 /// A request under way, until it is dropped.
@@ -24,6 +26,7 @@ impl Activity {
         Self(Mutex::new(State {
             under_way: 0,
             last: Instant::now(),
+            is_held: false,
         }))
     }
 
@@ -36,9 +39,22 @@ impl Activity {
         Turn(Arc::clone(self))
     }
 
+    /// What is to be written begins or ends to wait for its share of a rate. Nothing can happen
+    /// meanwhile, and it is nobody's fault.
+    pub(crate) fn set_held(&self, is_held: bool) {
+        let mut state = self.lock();
+        if state.is_held || is_held {
+            state.last = Instant::now();
+        }
+        state.is_held = is_held;
+    }
+
     /// When something must have happened: the next request, or that an answer goes on.
     pub(crate) fn deadline(&self, idle_time: Duration, stall_time: Duration) -> Instant {
-        let state = self.lock();
+        let mut state = self.lock();
+        if state.is_held {
+            state.last = Instant::now();
+        }
         match state.under_way {
             0 => state.last + idle_time,
             _ => state.last + stall_time,
@@ -80,6 +96,10 @@ mod tests {
         tokio::time::advance(Duration::from_secs(5)).await;
         turn.touch();
         assert_eq!(activity.deadline(idle, stall), Instant::now() + stall);
+        activity.set_held(true);
+        tokio::time::advance(Duration::from_secs(50)).await;
+        assert_eq!(activity.deadline(idle, stall), Instant::now() + stall);
+        activity.set_held(false);
         drop(turn);
         assert_eq!(activity.deadline(idle, stall), Instant::now() + idle);
     }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, REFERRER_POLICY,
-    RETRY_AFTER, SET_COOKIE, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RANGE,
+    REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
@@ -20,7 +20,9 @@ use crate::accept::Accepted;
 use crate::access::{Admission, Authority, CookiePlace};
 use crate::body::Body;
 use crate::disposition::Disposition;
-use crate::file::{Answer, ENTRY_OPTIONS, OpenedFile, Payload, READ_AT_ONCE_BYTES_MAX};
+use crate::file::{
+    Answer, ENTRY_OPTIONS, OpenedFile, Payload, READ_AT_ONCE_BYTES_MAX, is_to_the_end,
+};
 use crate::record::Record;
 use crate::service::{Gatekeeper, Shared};
 use crate::target::{Query, Target, reference_to_itself, without_key};
@@ -213,9 +215,10 @@ impl Answerer {
             Opened::Directory(directory) => {
                 let is_archive =
                     request.query.archive.is_some() && request.head.method == Method::GET;
+                let range = request.head.headers.get(RANGE).cloned();
                 let response =
                     crate::listing::answer(&self.shared, directory, request, accepted).await?;
-                if is_archive && response.status() == StatusCode::OK {
+                if is_archive && completes(&response, range.as_ref()) {
                     record.completes(&self.gatekeeper);
                 }
                 Ok(response)
@@ -274,7 +277,8 @@ impl Answerer {
         } = &request.head;
         let is_head = method == Method::HEAD;
         let answer = file.answer(name, headers, disposition, is_head, &self.shared.limits);
-        if !is_head && answer.0.status() == StatusCode::OK && !is_part_of_a_page(headers) {
+        let completes = completes(&answer.0, headers.get(RANGE));
+        if !is_head && completes && !is_part_of_a_page(headers) {
             record.completes(&self.gatekeeper);
         }
         self.shared.respond(answer)
@@ -405,6 +409,17 @@ fn where_to_go(head: &Parts, authority: Option<&Authority>) -> String {
     let path = head.uri.path();
     let place = authority.map_or_else(|| "this host".to_owned(), |it| it.place(false));
     format!("This server speaks TLS here: use https://{place}{path}")
+}
+
+/// Whether a client that takes this answer to `range` has all then: the whole, or the rest of what
+/// it had begun before. Who asks for some last bytes only wants to look at them.
+fn completes<T>(response: &Response<T>, range: Option<&HeaderValue>) -> bool {
+    let is_tail = range.is_some_and(|range| range.as_bytes().starts_with(b"bytes=-"));
+    match response.status() {
+        StatusCode::OK => true,
+        StatusCode::PARTIAL_CONTENT => !is_tail && is_to_the_end(response.headers()),
+        _ => false,
+    }
 }
 
 /// A picture or a frame in a page rather than something that is fetched for itself.

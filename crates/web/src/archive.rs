@@ -11,6 +11,7 @@ use http::{Method, Response, StatusCode};
 use packhorse_protocol::path::RelativePath;
 use packhorse_storage::clock::wall_clock;
 use tokio::time::sleep;
+use tracing::warn;
 
 use crate::answer::{Refused, Request};
 use crate::body::Body;
@@ -29,7 +30,8 @@ mod zip;
 use pieces::ArchivePieces;
 use survey::{Survey, Surveyor};
 
-/// How many entries were left out because they could not be read.
+/// How many entries were left out: what cannot be read, links that leave the tree, and what is
+/// neither file, directory nor link.
 const SKIPPED: HeaderName = HeaderName::from_static("packhorse-skipped");
 
 /// What an archive of the root is called.
@@ -109,6 +111,11 @@ pub(crate) async fn answer(
     );
     if survey.skipped > 0 {
         headers.insert(SKIPPED, HeaderValue::from(survey.skipped));
+        warn!(
+            %path,
+            entries = survey.skipped,
+            "left out of an archive"
+        );
     }
     let asked = &request.head.headers;
     match validators.weigh(asked) {

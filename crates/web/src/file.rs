@@ -368,6 +368,18 @@ pub(crate) fn content_range(part: &Range<u64>, size: u64) -> HeaderValue {
     HeaderValue::from_str(&value).expect("digits can stand in a header")
 }
 
+/// Whether the one part that an answer with these headers has is the last of the whole.
+pub(crate) fn is_to_the_end(headers: &HeaderMap) -> bool {
+    let range = headers
+        .get(CONTENT_RANGE)
+        .and_then(|value| value.to_str().ok());
+    let part = range.and_then(|range| range.split_once('-')?.1.split_once('/'));
+    part.is_some_and(|(last, size)| {
+        let (last, size) = (last.parse::<u64>(), size.parse::<u64>());
+        last.is_ok_and(|last| size == Ok(last + 1))
+    })
+}
+
 /// Several ranges as one body (§14.6); sets its type.
 fn multipart(parts: &[Range<u64>], size: u64, headers: &mut HeaderMap) -> Vec<Segment> {
     let kind = headers.remove(CONTENT_TYPE);

@@ -39,6 +39,7 @@
 //!     is_http2: false,
 //!     secure: false,
 //!     gatekeeper: Arc::new(LetIn),
+//!     pace: None,
 //! };
 //! client
 //!     .write_all(b"GET /greeting HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
@@ -64,6 +65,7 @@ mod json;
 mod limits;
 mod listing;
 mod media_type;
+mod paced;
 mod page;
 mod ranges;
 mod record;
@@ -72,4 +74,4 @@ mod target;
 mod watched;
 
 pub use self::limits::Limits;
-pub use self::service::{Conversation, Gatekeeper, Web, WebError, WebSettings};
+pub use self::service::{Conversation, Gatekeeper, Pace, Web, WebError, WebSettings};

@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+/// What one connection sends at once where a rate is shared, so that all get of it in turn.
+pub(crate) const PACE_BYTES: usize = 16 << 10;
+
+/// What is read of a request's body over HTTP/2, only to be dropped.
+pub(crate) const UNREAD_BYTES_MAX: usize = 16 << 20;
+
 /// The limits of HTTP. How many connections there are at once is the server's business.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

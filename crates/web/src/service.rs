@@ -5,7 +5,10 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::{Pin as Pinned, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
+use http::Version;
+use http_body::Body as HttpBody;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
@@ -19,10 +22,11 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
 use crate::access::Access;
-use crate::activity::Activity;
+use crate::activity::{Activity, Turn};
 use crate::answer::Answerer;
 use crate::body::{Ahead, Body};
-use crate::limits::Limits;
+use crate::limits::{Limits, UNREAD_BYTES_MAX};
+use crate::paced::Paced;
 use crate::watched::Watched;
 
 /// Serves one source over HTTP.
@@ -54,6 +58,12 @@ pub trait Gatekeeper: Send + Sync + 'static {
     fn handle_complete(&self);
 }
 
+/// A rate that all connections share.
+pub trait Pace: Send + Sync + 'static {
+    /// Waits until `bytes` more may leave.
+    fn pass(&self, bytes: usize) -> Pinned<Box<dyn Future<Output = ()> + Send>>;
+}
+
 /// A connection that speaks HTTP from its next byte on.
 pub struct Conversation<S> {
     /// Carries it.
@@ -66,6 +76,8 @@ pub struct Conversation<S> {
     pub secure: bool,
     /// Who lets it in.
     pub gatekeeper: Arc<dyn Gatekeeper>,
+    /// How fast bytes may leave; `None` for as fast as they can.
+    pub pace: Option<Arc<dyn Pace>>,
 }
 
 /// Why a conversation ended, other than by the client's wish.
@@ -134,6 +146,7 @@ impl Web {
             is_http2,
             secure,
             gatekeeper,
+            pace,
         } = conversation;
         let limits = &self.shared.limits;
         let activity = Arc::new(Activity::new());
@@ -146,7 +159,9 @@ impl Web {
             )),
             activity: Arc::clone(&activity),
         };
-        let stream = TokioIo::new(Watched::new(stream, limits.stall_time));
+        // Who waits for its share of a rate is not one that takes nothing.
+        let stream = Watched::new(stream, limits.stall_time);
+        let stream = TokioIo::new(Paced::new(stream, pace, Arc::clone(&activity)));
         if is_http2 {
             let connection = http2_builder(limits).serve_connection(stream, service);
             let silent = until_silent(&activity, limits);
@@ -255,34 +270,81 @@ impl Service<http::Request<Incoming>> for Answering {
         let answerer = Arc::clone(&self.answerer);
         let turn = self.activity.begin();
         Box::pin(async move {
-            let (head, _) = request.into_parts();
+            let (head, unread) = request.into_parts();
+            let unread = match head.version == Version::HTTP_2 && !unread.is_end_stream() {
+                true => Some(Box::new(Unread::new(unread))),
+                false => None,
+            };
             let response = answerer.answer(head).await;
-            Ok(response.map(|body| Tracked { body, turn }))
+            Ok(response.map(|body| Tracked { body, turn, unread }))
         })
+    }
+}
+
+/// What a request carries, which nobody wants to know. In HTTP/1 hyper deals with it.
+///
+/// An HTTP/2 client may be told to send no more once it has its answer (RFC 9113 §8.1), but there
+/// are some, old `curl`s for one, that then take the answer for failed. So it is read to its end,
+/// within bounds, before the answer ends.
+struct Unread {
+    body: Incoming,
+    rest_max: usize,
+}
+
+impl Unread {
+    fn new(body: Incoming) -> Self {
+        Self {
+            body,
+            rest_max: UNREAD_BYTES_MAX,
+        }
+    }
+
+    /// Ready at its end, or once there was too much of it; tells of what comes.
+    fn poll_end(&mut self, cx: &mut Context<'_>, turn: &Turn) -> Poll<()> {
+        while let Some(Ok(frame)) = ready!(Pinned::new(&mut self.body).poll_frame(cx)) {
+            turn.touch();
+            let length = frame.data_ref().map_or(0, bytes::Bytes::len);
+            match self.rest_max.checked_sub(length) {
+                Some(rest_max) => self.rest_max = rest_max,
+                None => break,
+            }
+        }
+        Poll::Ready(())
     }
 }
 
 /// A body that shows that its connection lives whenever more of it is wanted.
 pub(crate) struct Tracked {
     body: Body,
-    turn: crate::activity::Turn,
+    turn: Turn,
+    unread: Option<Box<Unread>>,
 }
 
-impl http_body::Body for Tracked {
+impl HttpBody for Tracked {
     type Data = bytes::Bytes;
     type Error = crate::body::BodyError;
 
     fn poll_frame(
         self: Pinned<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
         let this = self.get_mut();
-        this.turn.touch();
-        Pinned::new(&mut this.body).poll_frame(cx)
+        if !this.body.is_end_stream() {
+            this.turn.touch();
+            let frame = ready!(Pinned::new(&mut this.body).poll_frame(cx));
+            if frame.is_some() {
+                return Poll::Ready(frame);
+            }
+        }
+        if let Some(unread) = &mut this.unread {
+            ready!(unread.poll_end(cx, &this.turn));
+            this.unread = None;
+        }
+        Poll::Ready(None)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.unread.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> http_body::SizeHint {

@@ -50,6 +50,7 @@ fn words(event: &LogEvent) -> Text {
         "sent" => log::has_file(peer, &served_path(event), &amount(event)),
         "answered" => answered(event),
         "broken off" => log::broken_off(&answered(event), why),
+        "left out of an archive" => log::left_out(&served_path(event), event.count("entries")),
         "refused" => match [text("path"), text("name")].concat().as_str() {
             "" => log::refused_all(peer, why),
             name => log::refused(peer, name, why),

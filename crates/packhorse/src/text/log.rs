@@ -93,6 +93,12 @@ texts! {
         zh "{what}，中途断开：{why}"
     }
 
+    /// An archive does not hold all that is in its folder.
+    left_out(path: &str, entries: u64) {
+        en "an archive of {path} lacks {entries} of its entries: what cannot be read, links that leave the tree, special files"
+        zh "{path} 的归档缺少 {entries} 项：无法读取的内容、指向目录之外的链接和特殊文件"
+    }
+
     /// Something is not sent.
     refused(peer: &str, name: &str, why: &str) {
         en "{peer} was refused {name}: {why}"

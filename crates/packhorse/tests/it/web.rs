@@ -278,6 +278,63 @@ fn once_does_not_end_with_what_was_sent_and_not_taken() {
     server.running.wait().code(0);
 }
 
+/// The same where more than the end of the stream comes behind it. Who gets the rest has it all.
+#[test]
+fn once_through_tls_ends_with_what_was_taken() {
+    let content: Vec<u8> = (0..50_000_u32).flat_map(u32::to_le_bytes).collect();
+    for version in ["--http1.1", "--http2"] {
+        let sandbox = Sandbox::new();
+        sandbox.serve_file("a.bin", &content);
+        let mut server = sandbox.serve(&["--open", "--once"]);
+        let url = format!("https://127.0.0.1:{}/a.bin", server.port());
+        let part = sandbox.path("here/a.bin");
+        let name = part.to_str().unwrap();
+        let slow = Command::new("curl")
+            .args(["-sk", "--limit-rate", "1k", "-o", name, version, &url])
+            .spawn();
+        let Ok(mut slow) = slow else {
+            assert!(env::var_os("CI").is_none(), "curl is missing");
+            return;
+        };
+        server.running.wait_for_stderr("GET /a.bin: 200");
+        slow.kill().unwrap();
+        slow.wait().unwrap();
+        server.running.wait_for_stderr("was lost");
+        assert!(server.running.is_running(), "{version}");
+        fs::write(&part, &content[..123_456]).unwrap();
+        assert!(curl(&[version, "-C", "-", "-o", name, &url]).is_some());
+        assert!(fs::read(&part).unwrap() == content, "{version}");
+        server.running.wait().code(0);
+    }
+}
+
+/// Whatever speaks HTTP gets an answer in it, also where names are served to anyone.
+#[test]
+fn odd_requests_are_no_names() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("a.txt", "content of a");
+    for flags in [&["--open", "--plain", "--http"][..], &["--open", "--plain"]] {
+        let server = sandbox.serve(flags);
+        let odd = "get /a.txt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        let answer = exchange(&server, odd.as_bytes());
+        let status = if flags.contains(&"--http") { 405 } else { 400 };
+        assert!(answer.starts_with(format!("HTTP/1.1 {status} ").as_bytes()));
+        let url = format!("http://127.0.0.1:{}/a.txt", server.port());
+        let Some(output) = curl(&["--http2-prior-knowledge", "-w", "%{http_code}", &url]) else {
+            return;
+        };
+        let expected = match flags.contains(&"--http") {
+            true => "content of a200".to_owned(),
+            false => {
+                format!("This server speaks TLS here: use {url}\n400").replace("http:", "https:")
+            }
+        };
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+        assert_eq!(exchange(&server, b"a.txt\n\n"), b"content of a");
+        server.stop().code(0);
+    }
+}
+
 #[test]
 fn a_folder_is_resumed_by_curl() {
     let sandbox = Sandbox::new();

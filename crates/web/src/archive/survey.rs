@@ -26,7 +26,7 @@ pub(super) struct Survey {
     pub(super) blocks: Vec<Block>,
     /// What ends it, behind the entries and, in a zip, behind what is said of them once more.
     pub(super) end: Vec<u8>,
-    /// Entries that could not be read.
+    /// Entries that are left out.
     pub(super) skipped: u64,
     /// When the newest of them changed.
     pub(super) modified: Timestamp,

@@ -3,10 +3,11 @@
 use std::env;
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -34,6 +35,11 @@ fn tree() -> Served {
         served.file(format!("dir/many/{number}"), number.to_string());
     }
     served.file(b"dir/bytes-\xff\xfe", "bytes");
+    for (name, time) in [("dir/a", 1_000_000_000.5), ("dir/unit", 0.25)] {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs_f64(time);
+        let file = fs::File::open(served.path(name)).unwrap();
+        file.set_modified(time).unwrap();
+    }
     fs::create_dir(served.path("dir/nothing in it")).unwrap();
     symlink("a", served.path("dir/link")).unwrap();
     symlink(format!("{long}/x"), served.path("dir/long link")).unwrap();
@@ -84,9 +90,11 @@ fn walk(root: &Path, follow: bool) -> Vec<String> {
                 false => path.symlink_metadata().unwrap(),
             };
             let mode = metadata.permissions().mode();
-            let seconds = match metadata.is_file() {
-                true => metadata.modified().unwrap().elapsed().unwrap().as_secs() / 86_400,
-                false => 0,
+            // A zip knows whole seconds only.
+            let time = match (metadata.is_file(), follow) {
+                (true, false) => format!("{}.{:09}", metadata.mtime(), metadata.mtime_nsec()),
+                (true, true) => metadata.mtime().to_string(),
+                (false, _) => String::new(),
             };
             let content = if metadata.is_dir() {
                 directories.push(path.clone());
@@ -96,7 +104,7 @@ fn walk(root: &Path, follow: bool) -> Vec<String> {
             } else {
                 blake3_of(&fs::read(&path).unwrap())
             };
-            lines.push(format!("{name:?} {mode:o} {seconds} {content}"));
+            lines.push(format!("{name:?} {mode:o} {time} {content}"));
         }
     }
     lines.sort();
@@ -144,6 +152,11 @@ tarfile.open(sys.argv[1], encoding='utf-8', errors='surrogateescape') \\
         }
     }
     assert!(served.door.completed.load(Ordering::Relaxed) > 0);
+    assert_eq!(
+        tar.field("packhorse-skipped"),
+        Some("1"),
+        "what leads outside"
+    );
 
     let zip = whole(&served, "/dir/?archive=zip").await;
     assert_eq!(zip.field("content-type"), Some("application/zip"));

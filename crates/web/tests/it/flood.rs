@@ -105,6 +105,47 @@ async fn continuations_without_end_end_the_connection() {
     }
 }
 
+/// What a request carries is of no use, but some clients take it badly to be stopped.
+#[tokio::test]
+async fn a_large_request_is_answered_and_not_stopped() {
+    const DATA: u8 = 0;
+    const PING: u8 = 6;
+    let served = Served::new();
+    let (client, _serving) = served.connect(true);
+    let (mut reader, mut writer) = tokio::io::split(client);
+    let mut post = headers("/a");
+    post[0] = 0x83;
+    let part = |flags| frame(DATA, flags, 1, &[b'x'; 16 << 10]);
+    let beginning = [preface(), frame(HEADERS, END_HEADERS, 1, &post), part(0)].concat();
+    writer.write_all(&beginning).await.unwrap();
+    let mut answer = Vec::new();
+    while answer != b"Only GET and HEAD are served.\n" {
+        let (kind, flags, payload) = next_frame(&mut reader).await;
+        if kind == DATA {
+            assert_eq!(flags & END_STREAM, 0, "it ends before the request does");
+            answer.extend(payload);
+        }
+    }
+    let end = [part(0), part(END_STREAM), frame(PING, 0, 0, &[0; 8])].concat();
+    writer.write_all(&end).await.unwrap();
+    let (mut has_ended, mut is_alive) = (false, false);
+    while !(has_ended && is_alive) {
+        let (kind, flags, _) = next_frame(&mut reader).await;
+        assert_ne!(kind, RESET);
+        has_ended |= kind == DATA && flags & END_STREAM != 0;
+        is_alive |= kind == PING;
+    }
+}
+
+async fn next_frame(reader: &mut (impl AsyncReadExt + Unpin)) -> (u8, u8, Vec<u8>) {
+    let mut head = [0; 9];
+    reader.read_exact(&mut head).await.unwrap();
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+    let mut payload = vec![0; length];
+    reader.read_exact(&mut payload).await.unwrap();
+    (head[3], head[4], payload)
+}
+
 /// Streams beyond those that may be open at once are refused, one by one.
 #[tokio::test]
 async fn only_so_many_streams_are_open_at_once() {
@@ -127,13 +168,9 @@ async fn only_so_many_streams_are_open_at_once() {
         writer
     });
     let mut refused = 0;
-    let mut head = [0; 9];
     while refused < 8 {
-        reader.read_exact(&mut head).await.unwrap();
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-        let mut payload = vec![0; length];
-        reader.read_exact(&mut payload).await.unwrap();
-        if head[3] == RESET {
+        let (kind, _, payload) = next_frame(&mut reader).await;
+        if kind == RESET {
             assert_eq!(payload, 7u32.to_be_bytes(), "REFUSED_STREAM");
             refused += 1;
         }

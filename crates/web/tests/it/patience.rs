@@ -1,8 +1,10 @@
 //! Clients that are slow, or say nothing. The clock is a test's: none of this takes real time.
 
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use packhorse_web::WebError;
+use packhorse_web::{Pace, WebError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -120,6 +122,23 @@ async fn who_takes_a_little_now_and_then_is_served() {
     }
     client.read_to_end(&mut Vec::new()).await.unwrap();
     serving.await.unwrap().unwrap();
+}
+
+/// Where many share a rate, a client's turn may come after longer than any client may take.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_share_of_the_rate_is_served() {
+    struct Slow;
+    impl Pace for Slow {
+        fn pass(&self, _bytes: usize) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            Box::pin(sleep(400 * SECOND))
+        }
+    }
+    let mut served = Served::new();
+    served.pace = Some(Arc::new(Slow));
+    served.file("a", vec![7; 60_000]);
+    let start = Instant::now();
+    assert_eq!(served.get("/a", &[]).await.body, vec![7; 60_000]);
+    assert!(start.elapsed() >= 1600 * SECOND, "it waits for its turns");
 }
 
 /// An HTTP/2 client can take every frame and still let no answer go on.

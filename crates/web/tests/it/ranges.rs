@@ -1,5 +1,7 @@
 //! Ranges of files, against slices of their content.
 
+use std::sync::atomic::Ordering;
+
 use proptest::prelude::*;
 
 use crate::served::{Served, runtime};
@@ -144,4 +146,30 @@ proptest! {
         }
         prop_assert_eq!(sent, wanted);
     }
+}
+
+/// For a server that ends with the first whole file: also who had its beginning before has it all.
+#[test]
+fn who_gets_the_rest_has_the_whole() {
+    runtime().block_on(async {
+        let served = Served::new();
+        served.file("dir/a", "0123456789");
+        let tar = served.get("/dir/?archive=tar", &[]).await.body.len() as u64;
+        for (path, range, is_whole) in [
+            ("/dir/a", "bytes=0-".to_owned(), true),
+            ("/dir/a", "bytes=7-".to_owned(), true),
+            ("/dir/a", "bytes=7-9".to_owned(), true),
+            ("/dir/a", "bytes=7-8".to_owned(), false),
+            ("/dir/a", "bytes=-3".to_owned(), false),
+            ("/dir/a", "bytes=0-1,8-".to_owned(), false),
+            ("/dir/a", "bytes=10-".to_owned(), false),
+            ("/dir/?archive=tar", format!("bytes={}-", tar - 1), true),
+            ("/dir/?archive=tar", "bytes=0-7".to_owned(), false),
+        ] {
+            let before = served.door.completed.load(Ordering::Relaxed);
+            served.get(path, &[&format!("Range: {range}")]).await;
+            let completed = served.door.completed.load(Ordering::Relaxed) - before;
+            assert_eq!(completed, usize::from(is_whole), "{path} {range}");
+        }
+    });
 }

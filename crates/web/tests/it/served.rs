@@ -13,7 +13,7 @@ use packhorse_protocol::key::{Pin, Token};
 use packhorse_storage::directory_source::DirectorySource;
 use packhorse_storage::disk::Disk;
 use packhorse_storage::workers::DiskWorkers;
-use packhorse_web::{Conversation, Gatekeeper, Limits, Web, WebError, WebSettings};
+use packhorse_web::{Conversation, Gatekeeper, Limits, Pace, Web, WebError, WebSettings};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
@@ -25,6 +25,7 @@ pub(crate) struct Served {
     directory: TempDir,
     web: Web,
     pub(crate) door: Arc<Door>,
+    pub(crate) pace: Option<Arc<dyn Pace>>,
 }
 
 /// Counts.
@@ -115,6 +116,7 @@ impl Served {
             directory,
             web: Web::new(Arc::new(source), Arc::new(workers), settings),
             door: Arc::default(),
+            pace: None,
         }
     }
 
@@ -161,6 +163,7 @@ impl Served {
             is_http2,
             secure: false,
             gatekeeper: Arc::clone(&self.door) as Arc<dyn Gatekeeper>,
+            pace: self.pace.clone(),
         };
         let web = self.web.clone();
         let served =
