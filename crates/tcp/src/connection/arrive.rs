@@ -197,6 +197,7 @@ impl Connection {
             && place.end > place.start
             && place.end <= place.next
             && !self.reader_gone
+            && self.state != State::TimeWait
         {
             self.stats.duplicate_segments += 1;
             receiver.take(place.start, &segment.payload, false, now);

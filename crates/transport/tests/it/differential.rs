@@ -6,33 +6,40 @@
 //! reduced to flags, relative numbers, options, and whether the window is closed. A difference
 //! is ours to mend, or stands in the script with the rule that allows it.
 
-use std::fmt::Write as _;
-use std::io::Write as _;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+mod active;
+mod exchanges;
+mod stack;
+mod states;
+mod timed;
 
-use bytes::Bytes;
-use packhorse_tcp::{
-    Config, Connection, Ecn, Flags, Instant, Options, Packet, SackBlock, Segment, SeqNumber,
-    Timestamps,
-};
-use packhorse_transport::stack::PacketDevice;
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::net::{Ipv6Addr, SocketAddr};
+
+use packhorse_tcp::{Ecn, Flags, Options, Packet, SackBlock, Segment, SeqNumber, Timestamps};
 use packhorse_transport::tun::TunDevice;
 
 use crate::tun::{KERNEL, OURS, PATIENCE, in_namespace};
+use stack::{Kernel, Stack};
 
 const PEER_ISN: u32 = u32::MAX - 2_000;
-const CLOSED_PORT: u16 = 9;
+
+/// The peer's address over IPv6, beside the kernel's own on the device.
+const OURS_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x77);
 
 /// What happens next.
 #[derive(Clone, Copy)]
 enum Step {
     /// The peer sends a segment.
     Say(Say),
+    /// The user opens the connection.
+    Dial,
     /// The user writes so many bytes.
     Write(usize),
     /// The user closes the sending half.
     Shutdown,
+    /// Time passes until so many segments have come, repeated ones too.
+    Await(usize),
 }
 
 /// A segment of the peer's; numbers count from the SYNs.
@@ -46,6 +53,16 @@ struct Say {
     /// The value of its timestamp; the echo is the latest that was seen.
     stamp: Option<u32>,
     sack: Option<(u32, u32)>,
+    /// The options of a SYN.
+    offer: Offer,
+}
+
+/// What the peer's SYN asks for.
+#[derive(Clone, Copy)]
+struct Offer {
+    mss: Option<u16>,
+    sack: bool,
+    scale: Option<u8>,
 }
 
 fn say(seq: u32, ack: u32) -> Say {
@@ -57,6 +74,11 @@ fn say(seq: u32, ack: u32) -> Say {
         window: 60_000,
         stamp: None,
         sack: None,
+        offer: Offer {
+            mss: Some(1_000),
+            sack: true,
+            scale: None,
+        },
     }
 }
 
@@ -91,6 +113,11 @@ impl Say {
         self
     }
 
+    fn offer(mut self, mss: Option<u16>, sack: bool, scale: Option<u8>) -> Self {
+        self.offer = Offer { mss, sack, scale };
+        self
+    }
+
     const fn step(self) -> Step {
         Step::Say(self)
     }
@@ -98,9 +125,11 @@ impl Say {
 
 /// One exchange, and how the two differ in it, if they do.
 struct Script {
-    name: &'static str,
+    name: String,
     /// Where the connection begins.
     from: Start,
+    /// How many of the steps only lead there; what they bring is not compared.
+    prelude: usize,
     steps: Vec<Step>,
     differs: Option<Difference>,
 }
@@ -120,30 +149,30 @@ enum Start {
     Established,
     /// Established, with timestamps.
     Stamped,
+    /// Established, without SACK.
+    Plain,
+    /// Established, over IPv6.
+    Six,
+    /// Established, and the peer is asked whether it is there after a second of silence.
+    KeptAlive,
+    /// Nothing yet: the stack under test calls.
+    Active,
 }
 
 /// A stack under test, with what the peer knows of it.
 struct Peer {
-    port: u16,
+    here: SocketAddr,
+    there: SocketAddr,
     /// The stack's initial number, once it is known.
     isn: Option<SeqNumber>,
     /// The stack's latest timestamp.
     echo: u32,
-    /// What took sequence space, so that what a timer repeats is not counted.
-    seen: Vec<(SeqNumber, Flags, usize)>,
-}
-
-enum Stack<'a> {
-    Kernel {
-        device: &'a TunDevice,
-        listener: &'a TcpListener,
-        stream: Option<TcpStream>,
-        markers: u32,
-    },
-    Ours {
-        connection: Option<Box<Connection>>,
-        now: Instant,
-    },
+    /// Behind what it has sent, so that what a timer repeats is told from an answer.
+    sent_to: SeqNumber,
+    /// What timers have sent, and nobody has awaited yet.
+    timed: VecDeque<String>,
+    /// What the peer acknowledged last.
+    acked: Option<SeqNumber>,
 }
 
 #[test]
@@ -163,31 +192,31 @@ async fn in_a_namespace() {
 
 async fn compare_all() {
     let device = TunDevice::open("phdiff", KERNEL, 24, 1_500).unwrap();
-    let listener = TcpListener::bind((KERNEL, 0)).unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let kernel = Kernel::new(&device);
+    let mut scripts = exchanges::scripts();
+    scripts.extend(active::scripts());
+    scripts.extend(states::scripts());
+    scripts.extend(timed::scripts());
     let mut wrong = String::new();
-    let scripts = scripts();
     for (index, script) in scripts.iter().enumerate() {
-        let kernel = Stack::Kernel {
-            device: &device,
-            listener: &listener,
-            stream: None,
-            markers: 0,
-        };
-        let ours = Stack::Ours {
-            connection: None,
-            now: Instant::from_millis(10_000),
+        let number = u16::try_from(index).unwrap();
+        let there = kernel.address(script.from, 30_000 + number);
+        let here = match there {
+            SocketAddr::V4(_) => SocketAddr::from((OURS, 20_000 + number)),
+            SocketAddr::V6(_) => SocketAddr::from((OURS_V6, 20_000 + number)),
         };
         let mut answers = Vec::new();
-        for stack in [kernel, ours] {
+        for stack in [Stack::kernel(&kernel), Stack::ours(script.from)] {
             let peer = Peer {
-                port: 20_000 + u16::try_from(index).unwrap(),
+                here,
+                there,
                 isn: None,
                 echo: 0,
-                seen: Vec::new(),
+                sent_to: SeqNumber::default(),
+                timed: VecDeque::new(),
+                acked: None,
             };
-            answers.push(play(script, stack, peer, port).await);
+            answers.push(play(script, stack, peer).await);
         }
         let [kernel, ours] = answers.as_slice() else {
             panic!("two stacks give two answers");
@@ -197,7 +226,7 @@ async fn compare_all() {
             Some(known) => (kernel == known.kernel && ours == known.ours, known.rule),
         };
         if !expected {
-            let name = script.name;
+            let name = &script.name;
             writeln!(
                 wrong,
                 "{name} ({rule})\n  kernel: {kernel}\n  ours:   {ours}"
@@ -206,33 +235,50 @@ async fn compare_all() {
         }
     }
     assert!(wrong.is_empty(), "\n{wrong}");
-    println!("{} scripts agree", scripts.len());
+    let known = scripts.iter().filter(|script| script.differs.is_some());
+    println!(
+        "{} scripts agree, {} of them differ as they may",
+        scripts.len(),
+        known.count()
+    );
 }
 
 /// Plays `script`; gives the answers to its steps, reduced.
-async fn play(script: &Script, mut stack: Stack<'_>, mut peer: Peer, port: u16) -> String {
+async fn play(script: &Script, mut stack: Stack<'_>, mut peer: Peer) -> String {
     let stamped = script.from == Start::Stamped;
     let stamp = |said: Say| if stamped { said.stamp(1_000) } else { said };
     let mut steps = Vec::new();
-    if script.from != Start::Listen {
-        steps.push(stamp(say(0, 0).without_ack().flag(Flags::SYN)).step());
+    if !matches!(script.from, Start::Listen | Start::Active) {
+        let mut syn = stamp(say(0, 0).without_ack().flag(Flags::SYN));
+        syn.offer.sack = script.from != Start::Plain;
+        steps.push(syn.step());
     }
-    if matches!(script.from, Start::Established | Start::Stamped) {
+    if !matches!(
+        script.from,
+        Start::Listen | Start::Active | Start::SynReceived
+    ) {
         steps.push(stamp(say(1, 1)).step());
     }
-    let prelude = steps.len();
+    let prelude = steps.len() + script.prelude;
     steps.extend(&script.steps);
     let mut answers = Vec::new();
     for (index, step) in steps.into_iter().enumerate() {
-        if let Step::Say(said) = step {
-            let packet = peer.packet(said, port);
+        let mut reduced = Vec::new();
+        if let Step::Await(count) = step {
+            while peer.timed.len() < count {
+                let packet = stack.wait(&peer).await;
+                let (text, _) = peer.reduce(&packet.segment);
+                peer.timed.push_back(text);
+            }
+            reduced.extend(peer.timed.drain(..count));
+        } else if let Step::Say(said) = step {
+            let packet = peer.packet(said);
             stack.hear(&packet).await;
         } else {
-            stack.act(step);
+            stack.act(step, &peer);
         }
-        let mut reduced = Vec::new();
-        for packet in stack.drain(port, peer.port).await {
-            reduced.extend(peer.reduce(&packet.segment));
+        for packet in stack.drain(&peer, script.from).await {
+            reduced.extend(peer.hear(&packet.segment));
         }
         if index >= prelude {
             answers.push(reduced.join(", "));
@@ -241,101 +287,15 @@ async fn play(script: &Script, mut stack: Stack<'_>, mut peer: Peer, port: u16) 
     answers.join(" | ")
 }
 
-impl Stack<'_> {
-    async fn hear(&mut self, packet: &Packet) {
-        match self {
-            Self::Kernel { device, .. } => send(device, packet).await,
-            Self::Ours { connection, now } => {
-                *now = *now + Duration::from_millis(1);
-                match connection {
-                    Some(connection) => connection.handle_segment(*now, &packet.segment),
-                    None => {
-                        let config = Config {
-                            pacing: false,
-                            receive_buffer_bytes: 65_535,
-                            ..Config::default()
-                        };
-                        let isn = SeqNumber::new(u32::MAX - 700);
-                        *connection = Connection::accept(&config, packet, isn, *now).map(Box::new);
-                    }
-                }
-            }
-        }
-    }
-
-    fn act(&mut self, step: Step) {
-        match (self, step) {
-            (Self::Kernel { stream, .. }, Step::Write(length)) => {
-                let stream = stream.as_mut().unwrap();
-                stream.set_nodelay(true).unwrap();
-                stream.write_all(&vec![b'y'; length]).unwrap();
-            }
-            (Self::Kernel { stream, .. }, Step::Shutdown) => {
-                stream.as_ref().unwrap().shutdown(Shutdown::Write).unwrap();
-            }
-            (Self::Ours { connection, now }, Step::Write(length)) => {
-                let data = Bytes::from(vec![b'y'; length]);
-                connection.as_mut().unwrap().write(*now, data);
-            }
-            (Self::Ours { connection, now }, Step::Shutdown) => {
-                connection.as_mut().unwrap().shutdown(*now);
-            }
-            (_, Step::Say(_)) => {}
-        }
-    }
-
-    /// Everything that the stack has sent.
-    async fn drain(&mut self, port: u16, peer_port: u16) -> Vec<Packet> {
-        let mut packets = Vec::new();
-        match self {
-            Self::Kernel {
-                device,
-                listener,
-                stream,
-                markers,
-            } => {
-                *markers += 1;
-                let mut marker = Segment::new(SeqNumber::new(*markers), None);
-                marker.flags = Flags::SYN;
-                send(device, &packet(marker, CLOSED_PORT, CLOSED_PORT)).await;
-                let mut buffer = vec![0; 65_535];
-                loop {
-                    let length = device.recv(&mut buffer).await.unwrap();
-                    let bytes = Bytes::copy_from_slice(&buffer[..length]);
-                    let Ok(packet) = Packet::parse(&bytes) else {
-                        continue;
-                    };
-                    let ports = (packet.source.port(), packet.destination.port());
-                    let behind = Some(SeqNumber::new(*markers + 1));
-                    if ports == (CLOSED_PORT, CLOSED_PORT) && packet.segment.ack == behind {
-                        if let Ok((accepted, _)) = listener.accept() {
-                            *stream = Some(accepted);
-                        }
-                        return packets;
-                    }
-                    if ports == (port, peer_port) {
-                        packets.push(packet);
-                    }
-                }
-            }
-            Self::Ours {
-                connection: Some(connection),
-                now,
-            } => {
-                while let Some(transmit) = connection.poll_transmit(*now, 1) {
-                    packets.extend(transmit.packets());
-                }
-                packets
-            }
-            Self::Ours { .. } => packets,
-        }
-    }
-}
-
 impl Peer {
-    fn packet(&self, said: Say, port: u16) -> Packet {
+    fn is_between(&self, packet: &Packet) -> bool {
+        (packet.source, packet.destination) == (self.there, self.here)
+    }
+
+    fn packet(&mut self, said: Say) -> Packet {
         let theirs = self.isn.unwrap_or_default();
         let ack = said.ack.map(|ack| theirs.advanced_by(ack));
+        self.acked = ack;
         let mut segment = Segment::new(SeqNumber::new(PEER_ISN).advanced_by(said.seq), ack);
         segment.flags = said.flags;
         segment.window = said.window;
@@ -346,8 +306,9 @@ impl Peer {
             right: theirs.advanced_by(right),
         });
         segment.options = Options {
-            mss: opens.then_some(1_000),
-            sack_permitted: opens,
+            mss: said.offer.mss.filter(|_| opens),
+            sack_permitted: said.offer.sack && opens,
+            window_scale: said.offer.scale.filter(|_| opens),
             sack: sack.into_iter().collect(),
             timestamps: said.stamp.map(|value| Timestamps {
                 value,
@@ -355,29 +316,52 @@ impl Peer {
             }),
             ..Options::default()
         };
-        packet(segment, self.port, port)
+        Packet {
+            source: self.here,
+            destination: self.there,
+            ecn: Ecn::NotCapable,
+            segment,
+        }
     }
 
-    /// An answer in a few words; nothing if a timer has repeated it.
-    fn reduce(&mut self, segment: &Segment) -> Option<String> {
-        if segment.flags.contains(Flags::SYN) {
+    /// An answer in a few words; what a timer has sent is kept for later instead.
+    fn hear(&mut self, segment: &Segment) -> Option<String> {
+        let (text, timed) = self.reduce(segment);
+        if timed {
+            self.timed.push_back(text);
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A segment in a few words, and whether a timer has sent it: it repeats what was sent
+    /// before, or probes from before what the peer expects.
+    fn reduce(&mut self, segment: &Segment) -> (String, bool) {
+        if segment.flags.contains(Flags::SYN) && self.isn != Some(segment.seq) {
             self.isn = Some(segment.seq);
+            self.sent_to = segment.seq;
         }
         let options = segment.options;
         self.echo = options.timestamps.map_or(self.echo, |stamp| stamp.value);
-        let form = (segment.seq, segment.flags, segment.payload.len());
-        if segment.sequence_bytes() > 0 {
-            if self.seen.contains(&form) {
-                return None;
-            }
-            self.seen.push(form);
+        let taken = u32::try_from(segment.sequence_bytes()).unwrap();
+        let end = segment.seq.advanced_by(taken);
+        let timed = if taken > 0 {
+            !end.is_after(self.sent_to)
+        } else {
+            let probes = self.acked == Some(segment.seq.advanced_by(1));
+            probes && segment.flags == Flags::NONE
+        };
+        if taken > 0 && !timed {
+            self.sent_to = end;
         }
         let from = |number: SeqNumber, isn: SeqNumber| number.get().wrapping_sub(isn.get());
         let peer = SeqNumber::new(PEER_ISN);
         let mut text = format!("{:?}", segment.flags.without(Flags::PSH));
         match self.isn {
-            Some(isn) => write!(text, " {}", from(segment.seq, isn)).unwrap(),
-            None => write!(text, " ={}", segment.seq.get()).unwrap(),
+            Some(isn) if segment.seq != SeqNumber::new(0) => {
+                write!(text, " {}", from(segment.seq, isn)).unwrap()
+            }
+            _ => write!(text, " ={}", segment.seq.get()).unwrap(),
         }
         write!(text, "+{}", segment.payload.len()).unwrap();
         if let Some(ack) = segment.ack {
@@ -400,246 +384,30 @@ impl Peer {
             let (left, right) = (from(block.left, peer), from(block.right, peer));
             write!(text, " sack {left}:{right}").unwrap();
         }
-        Some(text)
+        (text, timed)
     }
 }
 
-fn packet(segment: Segment, source: u16, destination: u16) -> Packet {
-    Packet {
-        source: SocketAddr::from((OURS, source)),
-        destination: SocketAddr::from((KERNEL, destination)),
-        ecn: Ecn::NotCapable,
-        segment,
-    }
-}
-
-async fn send(device: &TunDevice, packet: &Packet) {
-    let mut bytes = Vec::new();
-    packet.encode(&mut bytes);
-    device.send(&bytes).await.unwrap();
-}
-
-fn same(name: &'static str, from: Start, steps: &[Step]) -> Script {
+fn same(name: impl Into<String>, from: Start, steps: &[Step]) -> Script {
     Script {
-        name,
+        name: name.into(),
         from,
+        prelude: 0,
         steps: steps.to_vec(),
         differs: None,
     }
 }
 
 impl Script {
+    /// The first `count` steps only lead there.
+    fn after(mut self, count: usize) -> Self {
+        self.prelude = count;
+        self
+    }
+
     /// The two differ, as `rule` allows.
     fn but(mut self, kernel: &'static str, ours: &'static str, rule: &'static str) -> Self {
         self.differs = Some(Difference { kernel, ours, rule });
         self
     }
-}
-
-/// Only what is answered at once, whatever the time is: no acknowledgement that the kernel
-/// delays, such as that of a FIN in order, which its timer may or may not send meanwhile.
-fn scripts() -> Vec<Script> {
-    use Start::{Established, Listen, Stamped, SynReceived};
-    use Step::{Shutdown, Write};
-    let (fin, syn, rst) = (Flags::FIN, Flags::SYN, Flags::RST);
-    vec![
-        same("a SYN", Listen, &[say(0, 0).without_ack().flag(syn).step()]),
-        same(
-            "a SYN with timestamps",
-            Listen,
-            &[say(0, 0).without_ack().flag(syn).stamp(7).step()],
-        ),
-        same(
-            "SYN-RECEIVED, data beyond the window",
-            SynReceived,
-            &[say(200_000, 1).data(10).step()],
-        ),
-        same(
-            "SYN-RECEIVED, an ACK of what was never sent",
-            SynReceived,
-            &[say(1, 2).step()],
-        ),
-        same(
-            "SYN-RECEIVED, data with the ACK",
-            SynReceived,
-            &[say(1, 1).data(10).step()],
-        ),
-        same(
-            "data in order",
-            Established,
-            &[say(1, 1).data(1_000).step(), say(1_001, 1).data(10).step()],
-        ),
-        same(
-            "data behind a hole, then the hole",
-            Established,
-            &[
-                say(1_001, 1).data(1_000).step(),
-                say(3_001, 1).data(1_000).step(),
-                say(1, 1).data(1_000).step(),
-                say(2_001, 1).data(1_000).step(),
-            ],
-        ),
-        same(
-            "a duplicate in order",
-            Established,
-            &[say(1, 1).data(1_000).step(), say(1, 1).data(1_000).step()],
-        ),
-        same(
-            "a duplicate behind a hole",
-            Established,
-            &[
-                say(2_001, 1).data(1_000).step(),
-                say(2_001, 1).data(1_000).step(),
-            ],
-        ),
-        same(
-            "data beyond the window",
-            Established,
-            &[say(200_001, 1).data(10).step()],
-        ),
-        same(
-            "an ACK of what was never sent",
-            Established,
-            &[say(1, 5_000).step()],
-        ),
-        same(
-            "data with an ACK of what was never sent",
-            Established,
-            &[say(1, 5_000).data(10).step(), say(1, 1).data(20).step()],
-        ),
-        same(
-            "an ACK that is far too old",
-            Established,
-            &[say(1, 1_u32.wrapping_sub(200_000)).data(10).step()],
-        ),
-        same(
-            "data without an ACK",
-            Established,
-            &[say(1, 1).without_ack().data(10).step()],
-        ),
-        same(
-            "a reset right behind RCV.NXT",
-            Established,
-            &[say(2, 1).flag(rst).step(), say(1, 1).data(10).step()],
-        ),
-        same(
-            "a reset before the window",
-            Established,
-            &[say(0, 1).flag(rst).step(), say(1, 1).data(10).step()],
-        ),
-        same(
-            "a reset with a SYN before the window",
-            Established,
-            &[say(0, 1).flag(rst | syn).step(), say(1, 1).data(10).step()],
-        )
-        .but(
-            "{} 1+0 ack 1 | {} 1+0 ack 11",
-            " | {} 1+0 ack 11",
-            "RFC 9293 §3.10.7.4, RFC 5961 §3.2: a reset outside of the window is dropped in silence",
-        ),
-        same(
-            "a SYN in the window",
-            Established,
-            &[say(10, 1).flag(syn).step()],
-        ),
-        same(
-            "a SYN outside of the window",
-            Established,
-            &[say(300_000, 1).flag(syn).without_ack().step()],
-        ),
-        same("the SYN-ACK's ACK again", Established, &[say(1, 1).step()]),
-        same("a keep-alive", Established, &[say(0, 1).step()]),
-        same(
-            "the peer closes behind a hole",
-            Established,
-            &[
-                say(1_001, 1).data(10).flag(fin).step(),
-                say(1, 1).data(1_000).step(),
-            ],
-        ),
-        same(
-            "we close, the peer later",
-            Established,
-            &[
-                Shutdown,
-                say(1, 2).step(),
-                say(1, 2).flag(fin).step(),
-                say(1, 2).flag(fin).step(),
-            ],
-        ),
-        same(
-            "both close at once",
-            Established,
-            &[Shutdown, say(1, 1).flag(fin).step(), say(2, 2).step()],
-        ),
-        same(
-            "TIME-WAIT against a reset",
-            Established,
-            &[
-                Shutdown,
-                say(1, 2).flag(fin).step(),
-                say(2, 2).flag(rst).step(),
-                say(1, 2).flag(fin).step(),
-            ],
-        )
-        .but(
-            "{\"FIN\"} 1+0 ack 1 | {} 2+0 ack 2 |  | {\"RST\"} 2+0",
-            "{\"FIN\"} 1+0 ack 1 | {} 2+0 ack 2 |  | {} 2+0 ack 2",
-            "RFC 1337 §3, fix F1: a reset does not cut TIME-WAIT short",
-        ),
-        same(
-            "a closed window holds back what is written",
-            Established,
-            &[
-                say(1, 1).window(0).step(),
-                Write(500),
-                say(1, 1).window(600).step(),
-            ],
-        ),
-        same(
-            "a window that shrinks",
-            Established,
-            &[
-                Write(2_000),
-                say(1, 1_001).window(500).step(),
-                Write(600),
-                say(1, 2_001).window(2_000).step(),
-            ],
-        ),
-        same(
-            "three reports of what lies behind a hole",
-            Established,
-            &[
-                Write(5_000),
-                say(1, 1).sack(1_001, 2_001).step(),
-                say(1, 1).sack(1_001, 3_001).step(),
-                say(1, 1).sack(1_001, 5_001).step(),
-            ],
-        ),
-        same(
-            "an old timestamp",
-            Stamped,
-            &[
-                say(1, 1).data(10).stamp(1_005).step(),
-                say(11, 1).data(10).stamp(900).step(),
-                say(11, 1).data(10).stamp(1_005).step(),
-            ],
-        ),
-        same(
-            "a timestamp with an ACK of what was never sent",
-            Stamped,
-            &[
-                say(1, 9_000).data(10).stamp(1 << 30).step(),
-                say(1, 1).data(10).stamp(1_001).step(),
-            ],
-        ),
-        same(
-            "a timestamp behind a hole is not echoed",
-            Stamped,
-            &[
-                say(1_001, 1).data(1_000).stamp(2_000).step(),
-                say(1, 1).data(1_000).stamp(2_001).step(),
-            ],
-        ),
-    ]
 }
