@@ -35,6 +35,9 @@ pub struct Start {
     pub mss: u64,
     /// The first congestion window, bytes.
     pub initial_window: u64,
+    /// Whether data is spread over the round trip, so that a window that grows by much at once
+    /// is no burst.
+    pub paced: bool,
 }
 
 /// An acknowledgement of new data outside of a fast recovery.
@@ -42,7 +45,7 @@ pub struct Start {
 pub struct Acked {
     /// When it arrived.
     pub now: Instant,
-    /// Bytes that it acknowledged for the first time, selectively or not.
+    /// Bytes that are known to have arrived by it and were not before.
     pub bytes: u64,
     /// The round trip that it measured.
     pub rtt: Option<Duration>,

@@ -359,6 +359,7 @@ impl Settings {
     fn controller(&self) -> Box<dyn CongestionControl> {
         self.congestion.start(&Start {
             mss: self.mss,
+            paced: self.pacing,
             initial_window: congestion::initial_window(self.mss, self.initial_window_segments),
         })
     }

@@ -7,6 +7,10 @@ use super::hystart::Growth;
 use super::{Acked, Congested, CongestionControl, HyStart, Start};
 use crate::time::Instant;
 
+/// The most segments by which one acknowledgement opens the window of a slow start that is not
+/// paced (L of RFC 9406 §4.3).
+const UNPACED_GROWTH_SEGMENTS: u64 = 8;
+
 /// RFC 9438 §4.1 and §4.6.
 const C: f64 = 0.4;
 const BETA: f64 = 0.7;
@@ -19,6 +23,8 @@ const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
 pub struct Cubic {
     mss: u64,
     initial_window: u64,
+    /// The most by which one acknowledgement opens the window in slow start, bytes.
+    growth_max: u64,
     now: Windows,
     /// What it was before the last sign of congestion.
     before: Option<Box<Windows>>,
@@ -28,8 +34,11 @@ pub struct Cubic {
 struct Windows {
     window: u64,
     threshold: u64,
-    /// The window before the last reduction, in segments (W_max).
+    /// Where the curve is to be flat, in segments (W_max): the window before the last reduction,
+    /// or less; 0 where there is none.
     peak: f64,
+    /// The window before the last reduction, in segments (cwnd_prior).
+    prior: f64,
     /// Segments that the window is due and has not got, below one.
     owed: f64,
     epoch: Option<Epoch>,
@@ -41,13 +50,15 @@ struct Windows {
 #[derive(Debug, Clone, Copy)]
 struct Epoch {
     start: Instant,
+    /// When the window was last looked at.
+    seen_at: Instant,
     /// Seconds until the window is back at its peak (K).
     k: f64,
     /// Where the curve is flat, in segments.
     origin: f64,
     /// What Reno would have, in segments (W_est).
     reno: f64,
-    /// The window before the reduction, in segments (cwnd_prior).
+    /// Where Reno's share of the growth ends, in segments (cwnd_prior).
     prior: f64,
 }
 
@@ -58,10 +69,16 @@ impl Cubic {
         Self {
             mss: start.mss.max(1),
             initial_window: start.initial_window,
+            growth_max: if start.paced {
+                u64::MAX
+            } else {
+                UNPACED_GROWTH_SEGMENTS * start.mss.max(1)
+            },
             now: Windows {
                 window: start.initial_window,
                 threshold: u64::MAX,
                 peak: 0.0,
+                prior: 0.0,
                 owed: 0.0,
                 epoch: None,
                 hystart: Some(HyStart::new()),
@@ -79,6 +96,7 @@ impl Cubic {
         } else {
             window
         };
+        self.now.prior = window;
         self.now.threshold = self.bytes(window * BETA).max(2 * self.mss);
         self.now.epoch = None;
         self.now.owed = 0.0;
@@ -87,11 +105,16 @@ impl Cubic {
 
     fn avoid_congestion(&mut self, acked: &Acked) {
         let window = self.segments(self.now.window);
-        let peak = self.now.peak;
+        if self.now.epoch.is_none() {
+            // RFC 9438 §4.2 and §4.8: without a peak the curve begins where it is flat.
+            self.now.peak = self.now.peak.max(window);
+        }
+        let (peak, prior) = (self.now.peak, self.now.prior);
         let epoch = self
             .now
             .epoch
-            .get_or_insert_with(|| Epoch::new(acked.now, window, peak));
+            .get_or_insert_with(|| Epoch::new(acked.now, window, peak, prior));
+        epoch.seen_at = acked.now;
         let acked_segments = segments(acked.bytes, self.mss);
         let alpha = if epoch.reno < epoch.prior { ALPHA } else { 1.0 };
         epoch.reno += alpha * acked_segments / window;
@@ -132,15 +155,23 @@ fn segments(bytes: u64, mss: u64) -> f64 {
 }
 
 impl Epoch {
-    fn new(start: Instant, window: f64, peak: f64) -> Self {
+    fn new(start: Instant, window: f64, peak: f64, prior: f64) -> Self {
         let below = (peak - window).max(0.0);
         Self {
             start,
+            seen_at: start,
             k: cube_root(below / C),
             origin: peak.max(window),
             reno: window,
-            prior: peak.max(window),
+            prior: prior.max(window),
         }
+    }
+
+    /// The time since the window was last looked at does not count: the application, and not
+    /// the window, was what limited us (RFC 9438 §5.8).
+    fn skip_to(&mut self, now: Instant) {
+        self.start = self.start + now.saturating_since(self.seen_at);
+        self.seen_at = now;
     }
 
     /// W_cubic after `elapsed`, in segments (RFC 9438 §4.2).
@@ -178,14 +209,21 @@ impl CongestionControl for Cubic {
 
     fn on_ack(&mut self, acked: &Acked) {
         if !acked.window_limited {
+            if let Some(epoch) = &mut self.now.epoch {
+                epoch.skip_to(acked.now);
+            }
             return;
         }
         if self.now.window >= self.now.threshold {
             self.avoid_congestion(acked);
             return;
         }
+        let acked = Acked {
+            bytes: acked.bytes.min(self.growth_max),
+            ..*acked
+        };
         let growth = match &mut self.now.hystart {
-            Some(hystart) => hystart.on_ack(acked),
+            Some(hystart) => hystart.on_ack(&acked),
             None => Growth::By(acked.bytes),
         };
         match growth {
@@ -210,6 +248,8 @@ impl CongestionControl for Cubic {
         if !repeated {
             self.before = Some(Box::new(self.now));
             self.reduce(congested);
+            // RFC 9438 §4.8: the avoidance that follows starts flat, from the window it finds.
+            self.now.peak = 0.0;
         }
         self.now.window = self.mss;
         self.now.epoch = None;
@@ -239,6 +279,7 @@ mod tests {
     fn cubic() -> Cubic {
         Cubic::new(&Start {
             mss: MSS,
+            paced: true,
             initial_window: 10 * MSS,
         })
     }
@@ -246,18 +287,23 @@ mod tests {
     /// One round trip: the window is sent and acknowledged segment by segment.
     fn round(cubic: &mut Cubic, now: Instant) {
         for _ in 0..cubic.window() / MSS {
-            cubic.on_ack(&Acked {
-                now,
-                bytes: MSS,
-                rtt: Some(RTT),
-                srtt: Some(RTT),
-                min_rtt: Some(RTT),
-                in_flight: cubic.window(),
-                window_limited: true,
-                acked_to: 0,
-                sent_to: 0,
-                rate: None,
-            });
+            cubic.on_ack(&acked(cubic, now));
+        }
+    }
+
+    /// A segment, acknowledged while the window was full.
+    fn acked(cubic: &Cubic, now: Instant) -> Acked {
+        Acked {
+            now,
+            bytes: MSS,
+            rtt: Some(RTT),
+            srtt: Some(RTT),
+            min_rtt: Some(RTT),
+            in_flight: cubic.window(),
+            window_limited: true,
+            acked_to: 0,
+            sent_to: 0,
+            rate: None,
         }
     }
 
@@ -331,6 +377,70 @@ mod tests {
         assert!((cubic.now.peak - 100.0).abs() < 1e-9);
         cubic.on_loss(&congested(&cubic));
         assert!((cubic.now.peak - 70.0 * 0.85).abs() < 1e-9);
+    }
+
+    /// RFC 9438 §4.8: K is zero, and the window is flat where avoidance begins.
+    #[test]
+    fn after_a_time_out_the_curve_begins_flat() {
+        let mut cubic = cubic();
+        cubic.now.window = 1_000 * MSS;
+        cubic.on_rto(&congested(&cubic), false);
+        cubic.now.window = cubic.now.threshold;
+        round(&mut cubic, Instant::from_millis(1_000));
+        let epoch = cubic.now.epoch.unwrap();
+        assert!(epoch.k < 1e-9, "{}", epoch.k);
+        assert!((epoch.origin - 700.0).abs() < 1e-9, "{}", epoch.origin);
+    }
+
+    /// RFC 9438 §4.3: Reno's share ends at the window before the reduction, also where fast
+    /// convergence has put the peak below it.
+    #[test]
+    fn fast_convergence_leaves_the_prior_window() {
+        let mut cubic = cubic();
+        cubic.now.window = 100 * MSS;
+        cubic.on_loss(&congested(&cubic));
+        cubic.on_loss(&congested(&cubic));
+        round(&mut cubic, Instant::default());
+        let epoch = cubic.now.epoch.unwrap();
+        assert!((epoch.prior - 70.0).abs() < 1e-9, "{}", epoch.prior);
+        assert!((epoch.origin - 59.5).abs() < 1e-9, "{}", epoch.origin);
+    }
+
+    /// RFC 9438 §5.8: an hour with little to send is no hour of growth.
+    #[test]
+    fn time_without_use_of_the_window_does_not_count() {
+        let mut cubic = cubic();
+        cubic.now.window = 100 * MSS;
+        cubic.on_loss(&congested(&cubic));
+        round(&mut cubic, Instant::from_millis(100));
+        let before = cubic.window();
+        for second in 1..3_600 {
+            let now = Instant::from_millis(100 + second * 1_000);
+            cubic.on_ack(&Acked {
+                window_limited: false,
+                ..acked(&cubic, now)
+            });
+        }
+        round(&mut cubic, Instant::from_millis(100 + 3_599_000 + 10));
+        assert!(cubic.window() <= before + 2 * MSS, "{}", cubic.window());
+    }
+
+    /// RFC 9406 §4.3: L = 8 for who does not pace.
+    #[test]
+    fn unpaced_slow_start_grows_by_eight_segments_at_once() {
+        for (paced, grown) in [(true, 50), (false, 8)] {
+            let mut cubic = Cubic::new(&Start {
+                mss: MSS,
+                initial_window: 100 * MSS,
+                paced,
+            });
+            let bytes = 50 * MSS;
+            cubic.on_ack(&Acked {
+                bytes,
+                ..acked(&cubic, Instant::default())
+            });
+            assert_eq!(cubic.window(), (100 + grown) * MSS);
+        }
     }
 
     /// RFC 9438 §4.9.

@@ -2,7 +2,7 @@
 
 use super::{Acked, Congested, CongestionControl, Start};
 
-/// The controller of RFC 5681, with byte counting (RFC 3465, L = 2).
+/// The controller of RFC 5681, with byte counting (RFC 3465, L = 2, after a time-out 1).
 #[derive(Debug)]
 pub struct NewReno {
     mss: u64,
@@ -16,6 +16,8 @@ pub struct NewReno {
 struct Windows {
     window: u64,
     threshold: u64,
+    /// In the slow start after a time-out, the window grows by a segment at once at the most.
+    after_timeout: bool,
     /// Bytes acknowledged towards the next segment of window, in avoidance.
     counted: u64,
 }
@@ -30,6 +32,7 @@ impl NewReno {
             now: Windows {
                 window: start.initial_window,
                 threshold: u64::MAX,
+                after_timeout: false,
                 counted: 0,
             },
             before: None,
@@ -60,13 +63,17 @@ impl CongestionControl for NewReno {
         let now = &mut self.now;
         let mut bytes = acked.bytes;
         if now.window < now.threshold {
-            let growth = bytes.min(2 * self.mss).min(now.threshold - now.window);
+            // RFC 3465 §2.3.
+            let limit = if now.after_timeout { 1 } else { 2 } * self.mss;
+            bytes = bytes.min(limit);
+            let growth = bytes.min(now.threshold - now.window);
             now.window += growth;
             bytes -= growth;
             if now.window < now.threshold {
                 return;
             }
         }
+        now.after_timeout = false;
         now.counted += bytes;
         if now.counted >= now.window {
             now.counted -= now.window;
@@ -78,6 +85,7 @@ impl CongestionControl for NewReno {
         self.before = Some(self.now);
         self.halve(congested);
         self.now.window = self.now.threshold;
+        self.now.after_timeout = false;
     }
 
     fn on_rto(&mut self, congested: &Congested, repeated: bool) {
@@ -86,12 +94,14 @@ impl CongestionControl for NewReno {
             self.halve(congested);
         }
         self.now.window = self.mss;
+        self.now.after_timeout = true;
     }
 
     fn on_spurious(&mut self) {
         if let Some(before) = self.before.take() {
             self.now.window = self.now.window.max(before.window);
             self.now.threshold = self.now.threshold.max(before.threshold);
+            self.now.after_timeout = before.after_timeout;
         }
     }
 
@@ -126,6 +136,7 @@ mod tests {
         NewReno::new(&Start {
             mss: MSS,
             initial_window: 10 * MSS,
+            paced: false,
         })
     }
 
@@ -156,6 +167,17 @@ mod tests {
             22 * MSS,
             "not while the application is the limit"
         );
+    }
+
+    /// RFC 3465 §2.3: L = 1 until slow start is over.
+    #[test]
+    fn after_a_time_out_the_window_grows_by_a_segment_at_once() {
+        let mut reno = controller();
+        reno.on_rto(&congested(8 * MSS), false);
+        for segments in 2..=4 {
+            reno.on_ack(&acked(9 * MSS, true));
+            assert_eq!(reno.window(), segments * MSS);
+        }
     }
 
     /// RFC 5681 §3.1: one segment in a round trip.

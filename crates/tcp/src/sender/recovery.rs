@@ -289,7 +289,8 @@ impl Sender {
             let latest = once.map(|sent| sent.sent_at).max();
             self.controller.on_ack(&Acked {
                 now,
-                bytes: report.acked,
+                // Not what was reported before the hole was filled: it has been counted.
+                bytes: report.delivered,
                 rtt: latest.map(|at| now.saturating_since(at)),
                 srtt: self.rtt.smoothed(),
                 min_rtt: self.rtt.least(),
