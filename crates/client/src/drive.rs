@@ -55,6 +55,9 @@ pub(crate) struct Driver<'a, S> {
     slot: usize,
     conversation: Conversation<S>,
     asked: VecDeque<Task>,
+    /// Groups that may have come over this connection and not be on the disk yet: no others are
+    /// taken meanwhile, so that a kill costs these, and what the system holds.
+    turns: Arc<Semaphore>,
     tree_open: bool,
     has_answers: bool,
 }
@@ -91,6 +94,7 @@ impl<'a, S: Stream> Driver<'a, S> {
             slot,
             conversation,
             asked: asked.into_iter().collect(),
+            turns: Arc::new(Semaphore::new(turns(crew.site.settings.connections))),
             tree_open,
             has_answers: false,
         }
@@ -107,12 +111,21 @@ impl<'a, S: Stream> Driver<'a, S> {
             };
             let (owes, has_room) = (!self.asked.is_empty(), self.has_room());
             tokio::select! {
-                answer = self.conversation.answer(), if owes => self.handle_answer(answer?).await?,
+                answer = self.next_answer(), if owes => self.handle_answer(answer?).await?,
                 // The plan holds the sender for as long as this runs.
                 _ = changes.changed(), if has_room || !owes => {}
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
             }
         }
+    }
+
+    /// The next answer, once there is a place for it.
+    async fn next_answer(&mut self) -> Result<Answer, ConnectError> {
+        if let Some(Task::Read(Reader::Content(_), ..)) = self.asked.front() {
+            // It is never closed.
+            let _ = self.turns.acquire().await;
+        }
+        self.conversation.answer().await
     }
 
     /// Whether anything has come over this connection.
@@ -225,7 +238,8 @@ impl<'a, S: Stream> Driver<'a, S> {
                 self.crew.pass(bytes).await;
                 let buffers = self.conversation.buffers();
                 let writing = Arc::clone(&self.crew.writing);
-                let turn = async move { (writing.acquire_owned().await.ok(), memory) };
+                let own = Arc::clone(&self.turns).acquire_owned().await.ok();
+                let turn = async move { (writing.acquire_owned().await.ok(), memory, own) };
                 site.plan.handle_job();
                 self.start_job(turn, move || {
                     site.handle_group(&file, &group);
@@ -402,6 +416,12 @@ impl<'a, S: Stream> Driver<'a, S> {
             site.plan.handle_done();
         });
     }
+}
+
+/// How many groups a connection may have taken that are not on the disk yet, where there are
+/// `connections`. A single one would stand still while a group is written; others have each other.
+fn turns(connections: usize) -> usize {
+    if connections > 1 { 1 } else { 2 }
 }
 
 /// Memory for what has come and is not on the disk yet, in KiB.

@@ -3,12 +3,14 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use packhorse_storage::destination::Existing;
 use packhorse_storage::disk::{Disk, DiskCall, DiskHook, Operation, Verdict};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
 
 use crate::scene::{Clock, Outcome, PARTIAL, Scene, within};
 use crate::scripted_server::{Script, Wire, refused};
@@ -113,6 +115,42 @@ where
         }
         Ok(Verdict::Proceed)
     }
+}
+
+/// Up to 8 MiB had come, and were lost with the process.
+#[test]
+fn no_more_is_taken_than_the_disk_has_turns_for() {
+    within(Clock::Paused, || async {
+        for (connections, expected) in [(1, 2), (2, 1)] {
+            let mut tree = ServedTree::new();
+            tree.file("f", noise(1, SIZE));
+            let script = Script::wired(|_| Wire {
+                pipe_bytes: Some(4096),
+                ..Wire::default()
+            });
+            let mut scene = Scene::with(tree.clone(), script);
+            scene.settings.connections = connections;
+            let (begun, goes_on) = (Arc::new(Semaphore::new(0)), Arc::new(RwLock::new(())));
+            let (tell, gate) = (Arc::clone(&begun), Arc::clone(&goes_on));
+            let is_write = |call: &DiskCall<'_>| matches!(call.operation, Operation::Write { .. });
+            scene.disk = Disk::with_hook(Arc::new(Meddler(is_write, move || {
+                tell.add_permits(1);
+                drop(gate.read().unwrap());
+                Ok(())
+            })));
+            let closed = goes_on.write().unwrap();
+            let (outcome, groups) = tokio::join!(scene.run(), async {
+                begun.acquire().await.unwrap().forget();
+                // The clock goes on once everyone waits.
+                sleep(Duration::from_secs(5)).await;
+                drop(closed);
+                let frames = &scene.server.log().frames[&0];
+                frames.iter().filter(|&&length| length > MIB).count()
+            });
+            assert_eq!(groups, expected);
+            outcome.expect_all(&scene, "", &tree);
+        }
+    });
 }
 
 /// What had been fetched was thrown away.
