@@ -140,7 +140,7 @@ impl TcpHost {
 
     /// What has been counted on the connection.
     #[must_use]
-    pub fn stats(&self) -> Option<&Stats> {
+    pub fn stats(&self) -> Option<Stats> {
         self.connection.as_ref().map(Connection::stats)
     }
 

@@ -30,6 +30,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         exchange(now, &mut client, &mut server);
         let got = (client.read(now, id, 9), server.read(now, accepted, 9));
         assert_eq!(got, (Read::Data("pong".into()), Read::Data("ping".into())));
+        let rest = (client.read(now, id, 9), server.read(now, accepted, 9));
+        assert_eq!(rest, (Read::Pending, Read::Pending));
         now = now + std::time::Duration::from_micros(100);
     }
     for _ in 0..100 {

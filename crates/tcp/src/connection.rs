@@ -74,6 +74,7 @@ pub struct Connection {
     reset: Option<Box<Segment>>,
     failure: Option<Failure>,
     events: EventQueue,
+    /// Without what is looked up when it is asked for.
     stats: Stats,
 }
 
@@ -117,8 +118,11 @@ impl Connection {
 
     /// What happened so far.
     #[must_use]
-    pub const fn stats(&self) -> &Stats {
-        &self.stats
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.stats;
+        self.sender.describe(&mut stats);
+        stats.steps += self.receiver.as_ref().map_or(0, Receiver::steps);
+        stats
     }
 
     /// Takes a segment that arrived at `now` and whose addresses are this connection's.
@@ -149,7 +153,6 @@ impl Connection {
         }
         let segment = self.next_segment(now)?;
         self.stats.segments_sent += 1;
-        self.describe();
         Some(Transmit::new(self.local, self.remote, segment))
     }
 
@@ -269,12 +272,6 @@ impl Connection {
             self.writer_waits = false;
             self.events.push(Event::Writable);
         }
-        self.describe();
-    }
-
-    fn describe(&mut self) {
-        self.sender.describe(&mut self.stats);
-        self.stats.steps += self.receiver.as_ref().map_or(0, Receiver::steps);
     }
 
     /// Keep-alive is for connections on which nothing is awaited (RFC 9293 §3.8.4).

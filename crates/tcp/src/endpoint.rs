@@ -184,6 +184,9 @@ impl Endpoint {
             return Read::End;
         }
         let outcome = entry.connection.read(now, bytes_max);
+        if outcome == Read::Pending {
+            entry.connection.shed();
+        }
         if entry.connection.owes_ack(now) {
             self.touch(id);
         }

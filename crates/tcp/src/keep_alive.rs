@@ -1,12 +1,15 @@
 //! Asking a silent peer whether it is still there (RFC 9293 §3.8.4).
 
+use alloc::boxed::Box;
+
 use crate::config::KeepAlive;
 use crate::time::Instant;
 
 /// When the peer was last heard, and how often it was asked since.
 #[derive(Debug)]
 pub(crate) struct KeepAliveTimer {
-    settings: Option<KeepAlive>,
+    /// Seldom there.
+    settings: Option<Box<KeepAlive>>,
     heard_at: Instant,
     asked: u32,
 }
@@ -20,9 +23,9 @@ pub(crate) enum Expired {
 }
 
 impl KeepAliveTimer {
-    pub(crate) const fn new(settings: Option<KeepAlive>, now: Instant) -> Self {
+    pub(crate) fn new(settings: Option<KeepAlive>, now: Instant) -> Self {
         Self {
-            settings,
+            settings: settings.map(Box::new),
             heard_at: now,
             asked: 0,
         }
@@ -35,13 +38,13 @@ impl KeepAliveTimer {
     }
 
     pub(crate) fn due(&self) -> Option<Instant> {
-        let settings = self.settings?;
+        let settings = self.settings.as_ref()?;
         let asked = settings.interval.saturating_mul(self.asked);
         Some(self.heard_at + settings.idle.saturating_add(asked))
     }
 
     pub(crate) fn expire(&mut self, now: Instant) -> Expired {
-        match (self.due(), self.settings) {
+        match (self.due(), &self.settings) {
             (Some(due), Some(settings)) if due <= now => {
                 if self.asked >= settings.probes_max {
                     return Expired::GiveUp;

@@ -42,13 +42,12 @@ impl Connection {
         }
     }
 
-    /// Gives back the memory of buffers that are empty, if nothing is under way: of many
-    /// connections most have nothing to do for long.
+    /// Gives back the memory of buffers that are empty: of many connections most have nothing
+    /// to do for long.
     pub(crate) fn shed(&mut self) {
-        if self.sender.has_unacked() || self.readable() > 0 {
-            return;
+        if !self.sender.has_unacked() {
+            self.sender.shed();
         }
-        self.sender.shed();
         if let Some(receiver) = &mut self.receiver {
             receiver.shed();
         }

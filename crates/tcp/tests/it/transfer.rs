@@ -85,8 +85,8 @@ fn a_clean_path_needs_no_retransmission() {
         Fate::Deliver
     });
     for stats in [
-        *pair.client.connection.stats(),
-        *pair.server().connection.stats(),
+        pair.client.connection.stats(),
+        pair.server().connection.stats(),
     ] {
         assert_eq!((stats.retransmits, stats.rtos), (0, 0), "{stats:?}");
         assert_eq!(stats.acks_withheld, 0);
@@ -154,8 +154,8 @@ fn whatever_the_path_does_the_stream_comes_through() {
         };
         let mut pair = check(&client, &server, up, down, &mut fate);
         for stats in [
-            *pair.client.connection.stats(),
-            *pair.server().connection.stats(),
+            pair.client.connection.stats(),
+            pair.server().connection.stats(),
         ] {
             total.retransmits += stats.retransmits;
             total.rtos += stats.rtos;

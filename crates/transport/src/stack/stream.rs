@@ -87,7 +87,7 @@ impl TcpStream {
     /// # Errors
     /// None; as `local_addr`.
     pub fn stats(&self) -> io::Result<packhorse_tcp::Stats> {
-        self.socket.with(|connection| *connection.stats())
+        self.socket.with(|connection| connection.stats())
     }
 
     /// Returns once there is something to read, an end or a failure.
