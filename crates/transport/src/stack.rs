@@ -2,7 +2,7 @@
 //!
 //! A [`Stack`] is an [`Endpoint`] with a device, a clock and a task that moves packets between
 //! them. Its [`TcpListener`] and [`TcpStream`] behave as tokio's of these names do. All share one
-//! lock, which is held for the length of a call and never across an `await`.
+//! lock, which is held for the length of a call and never across an `await` (decision 19).
 //!
 //! ```
 //! use packhorse_transport::stack::{PacketPipe, Stack};

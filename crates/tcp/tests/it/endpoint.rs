@@ -580,3 +580,11 @@ fn idle_connections_ask_for_nothing() {
         assert!(end.poll_transmit(net.now, 1).is_none());
     }
 }
+
+/// Most of what an idle connection takes; the `idle_connections` example measures all of it.
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn a_connection_is_small() {
+    let bytes = size_of::<packhorse_tcp::Connection>();
+    assert!(bytes <= 1_920, "{bytes}: box what is rare");
+}
