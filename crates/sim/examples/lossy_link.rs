@@ -28,7 +28,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     while world.step()? == Step::Went {}
     let trace = world.take_trace().ok_or("nothing was recorded")?;
 
-    println!("left sends {BYTES} bytes to right, 20 ms away; three of its segments are lost\n");
+    println!("left sends {BYTES} bytes to right, 20 ms away; three of its segments are lost");
+    println!("when, whose, flags (S SYN, F FIN, P PSH, . ACK), first:behind(bytes), counted from");
+    println!("the sender's SYN, what is acknowledged, the window, <options>, what it is for\n");
     let mut narrator = Narrator::default();
     for record in trace.records() {
         if let Passing::Out(fate) = record.passing {

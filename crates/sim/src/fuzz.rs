@@ -1,7 +1,11 @@
 //! A connection at the mercy of bytes: each input is a play of segments, calls and times.
 //!
-//! There is no instrumented build here. What an input reaches is judged by what the connection
-//! itself says: its states and its counters. An input that reaches something new is kept.
+//! There is no instrumented build here: libFuzzer wants a nightly compiler and AFL a C compiler
+//! of its own, and neither can be asked of everybody who runs the tests. What an input reaches is
+//! judged by what the connection itself says, which for a state machine is most of what coverage
+//! would say: its states, the ways between them, and its counters in each. An input that reaches
+//! something new is kept. Segments are aimed at the edges of the windows, or near them. What a
+//! connection costs is counted, too, so that nothing quadratic hides behind a fast machine.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -25,6 +29,10 @@ pub const INPUT_BYTES_MAX: usize = 1024;
 /// some.
 const SEGMENTS_PER_STEP_MAX: usize = 20_000;
 
+/// The most records that a connection may look at for each segment, sent or received, each step of
+/// the play, and each time-out: what it costs must not grow with the square of anything.
+const STEPS_PER_EVENT_MAX: u64 = 64;
+
 /// The most often that a connection may ask for the clock in one step.
 const TURNS_PER_STEP_MAX: u32 = 20_000;
 
@@ -43,6 +51,14 @@ pub enum Finding {
     /// The connection asks for the clock without end.
     #[error("one step asked for the clock {0} times")]
     Livelock(u32),
+    /// The connection works more than what happened to it is worth.
+    #[error("it looked at {steps} records for {events} events")]
+    Costly {
+        /// Records looked at.
+        steps: u64,
+        /// Segments, steps of the play, and segments in flight at time-outs.
+        events: u64,
+    },
     /// What it sent cannot be read.
     #[error("it sent something that is no packet: {0}")]
     Unreadable(crate::wire::WireError),
@@ -116,6 +132,10 @@ struct Player<'a> {
     /// Behind what it has sent.
     sent_to: u32,
     timestamp: u32,
+    /// Steps played.
+    played: u64,
+    /// The state before this step.
+    state: &'static str,
     features: Features,
 }
 
@@ -133,6 +153,8 @@ impl<'a> Player<'a> {
             receives_at: 0,
             sent_to: 0,
             timestamp: 0,
+            played: 0,
+            state: "CLOSED",
             features: Features::new(),
         };
         let (first, second) = (player.byte(), player.byte());
@@ -212,7 +234,8 @@ impl<'a> Player<'a> {
             _ => {}
         }
         self.drain()?;
-        self.observe();
+        self.observe(operation % 16);
+        self.weigh()?;
         Ok(true)
     }
 
@@ -378,8 +401,29 @@ impl<'a> Player<'a> {
         ]
     }
 
-    fn observe(&mut self) {
+    /// Whether the connection works as much as what happened to it is worth.
+    fn weigh(&mut self) -> Result<(), Finding> {
+        self.played += 1;
+        let Some(stats) = self.host.stats() else {
+            return Ok(());
+        };
+        let segments = stats.segments_sent + stats.segments_received;
+        // A time-out looks at all that is in flight, which was sent once.
+        let events = (1 + stats.rtos) * segments + self.played;
+        let steps = stats.steps;
+        if steps > STEPS_PER_EVENT_MAX * events {
+            return Err(Finding::Costly { steps, events });
+        }
+        Ok(())
+    }
+
+    fn observe(&mut self, operation: u8) {
         let state = self.host.state_name();
+        if state != self.state {
+            let before = std::mem::replace(&mut self.state, state);
+            self.features
+                .insert(format!("{before} to {state} by {operation}"));
+        }
         for (name, count) in self.counters() {
             if count > 0 {
                 let magnitude = count.ilog2().min(4);
