@@ -19,18 +19,21 @@ pub(super) enum Case {
     TreeAgain,
     /// One file of 1 KiB: what it costs to begin.
     Tiny,
+    /// One file of 4 KiB by HTTP in clear text, very often, over many connections at once.
+    Http,
     /// The large file, half done and with one byte of it flipped.
     Resume,
 }
 
 impl Case {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Large,
         Self::Small,
         Self::SmallAgain,
         Self::Tree,
         Self::TreeAgain,
         Self::Tiny,
+        Self::Http,
         Self::Resume,
     ];
 
@@ -40,6 +43,7 @@ impl Case {
             Self::Small | Self::SmallAgain => DataSet::Small,
             Self::Tree | Self::TreeAgain => DataSet::Tree,
             Self::Tiny => DataSet::Tiny,
+            Self::Http => DataSet::Page,
         }
     }
 
@@ -59,6 +63,7 @@ impl Case {
             Self::SmallAgain | Self::TreeAgain => &[("rsyncd", 0.6)],
             Self::Tree => &[("rsyncd", 0.8)],
             Self::Tiny => &[("nginx-tls+curl", 0.6)],
+            Self::Http => &[("miniserve+h2load", 0.67)],
             Self::Resume => &[("rsync-append-verify", 0.29)],
         }
     }
@@ -73,6 +78,7 @@ impl fmt::Display for Case {
             Self::Tree => "tree",
             Self::TreeAgain => "tree-again",
             Self::Tiny => "tiny",
+            Self::Http => "http",
             Self::Resume => "resume",
         })
     }

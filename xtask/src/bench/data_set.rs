@@ -19,6 +19,7 @@ pub(super) enum DataSet {
     Small,
     Tree,
     Tiny,
+    Page,
 }
 
 /// How much of it.
@@ -45,6 +46,7 @@ impl DataSet {
             Self::Small => "small",
             Self::Tree => "tree",
             Self::Tiny => "tiny",
+            Self::Page => "page",
         }
     }
 
@@ -53,6 +55,7 @@ impl DataSet {
         match self {
             Self::Large => Some("large.bin"),
             Self::Tiny => Some("1k.bin"),
+            Self::Page => Some("4k.bin"),
             Self::Small | Self::Tree => None,
         }
     }
@@ -65,6 +68,7 @@ impl DataSet {
             Self::Small => sizes.small_files,
             Self::Tree => TREE_ENTRIES,
             Self::Tiny => 1024,
+            Self::Page => 4096,
         };
         let mark = data.join(format!("{}-{size}", self.name()));
         if mark.exists() {
@@ -78,6 +82,7 @@ impl DataSet {
             match self {
                 Self::Large => noise.write(&folder.join("large.bin"), size * MIB)?,
                 Self::Tiny => noise.write(&folder.join("1k.bin"), size)?,
+                Self::Page => noise.write(&folder.join("4k.bin"), size)?,
                 Self::Small => make_small(&folder, &mut noise, size)?,
                 Self::Tree => make_tree(&folder, &mut noise)?,
             }

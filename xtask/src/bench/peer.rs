@@ -33,6 +33,15 @@ impl Peer {
     }
 }
 
+const TRANSFERS: &[Case] = &[
+    Case::Large,
+    Case::Small,
+    Case::SmallAgain,
+    Case::Tree,
+    Case::TreeAgain,
+    Case::Tiny,
+    Case::Resume,
+];
 const FILES: &[Case] = &[Case::Large, Case::Tiny];
 const TREES: &[Case] = &[Case::Small, Case::Tree];
 const ALL_BUT_RESUME: &[Case] = &[
@@ -47,13 +56,51 @@ const ALL_BUT_RESUME: &[Case] = &[
 /// The client of every server of plain HTTP.
 const CURL: &str = "curl -sSf -o {to} http://127.0.0.1:{port}/{file}";
 
+/// A hundred thousand requests over a thousand connections, all of which must succeed.
+const LOAD: &str = "h2load --h1 -t 1 -c 1000 -n 100000 http://127.0.0.1:{port}/{file} \
+                    | grep -q '100000 succeeded'";
+
+const MINISERVE: &str = "miniserve -i 127.0.0.1 -p {port} {root}";
+const DUFS: &str = "dufs -b 127.0.0.1 -p {port} --log-format= {root}";
+
 pub(super) static PEERS: &[Peer] = &[
     Peer {
         name: "packhorse",
         programs: &[],
-        cases: &Case::ALL,
+        cases: TRANSFERS,
         traits: "verified, encrypted",
         commands: packhorse,
+    },
+    Peer {
+        name: "packhorse",
+        programs: &["h2load", "bash"],
+        cases: &[Case::Http],
+        traits: "",
+        commands: |_, setting| {
+            let server = "{packhorse} serve {root} --listen 127.0.0.1:{port} --open --http";
+            Ok(under_load(setting, server))
+        },
+    },
+    Peer {
+        name: "nginx+h2load",
+        programs: &["nginx", "h2load", "bash"],
+        cases: &[Case::Http],
+        traits: "",
+        commands: |scene, setting| Ok(under_load(setting, &nginx(scene, setting, false)?)),
+    },
+    Peer {
+        name: "miniserve+h2load",
+        programs: &["miniserve", "h2load", "bash"],
+        cases: &[Case::Http],
+        traits: "",
+        commands: |_, setting| Ok(under_load(setting, MINISERVE)),
+    },
+    Peer {
+        name: "dufs+h2load",
+        programs: &["dufs", "h2load", "bash"],
+        cases: &[Case::Http],
+        traits: "",
+        commands: |_, setting| Ok(under_load(setting, DUFS)),
     },
     Peer {
         name: "nginx+curl",
@@ -74,20 +121,14 @@ pub(super) static PEERS: &[Peer] = &[
         programs: &["miniserve", "curl"],
         cases: FILES,
         traits: "",
-        commands: |_, setting| {
-            let server = "miniserve -i 127.0.0.1 -p {port} {root}";
-            Ok(setting.commands(server, CURL))
-        },
+        commands: |_, setting| Ok(setting.commands(MINISERVE, CURL)),
     },
     Peer {
         name: "dufs+curl",
         programs: &["dufs", "curl"],
         cases: FILES,
         traits: "",
-        commands: |_, setting| {
-            let server = "dufs -b 127.0.0.1 -p {port} {root}";
-            Ok(setting.commands(server, CURL))
-        },
+        commands: |_, setting| Ok(setting.commands(DUFS, CURL)),
     },
     Peer {
         name: "nginx+aria2-x4",
@@ -189,6 +230,12 @@ fn packhorse(_: &Scene, setting: &Setting) -> io::Result<Commands> {
     commands.client.push("-o".into());
     commands.client.push(setting.fill("{destination}"));
     Ok(commands)
+}
+
+fn under_load(setting: &Setting, server: &str) -> Commands {
+    let mut commands = setting.commands(server, "");
+    commands.client = in_shell(setting.fill(LOAD));
+    commands
 }
 
 fn nginx_curl(scene: &Scene, setting: &Setting, tls: bool) -> io::Result<Commands> {
