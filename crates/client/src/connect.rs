@@ -13,7 +13,7 @@ use packhorse_transport::framed::{FrameReadError, FrameReader};
 use packhorse_transport::stream::Stream;
 use thiserror::Error;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::silence::{CountedReader, Silence};
 
@@ -126,6 +126,7 @@ pub(crate) struct Conversation<S> {
     greeted: bool,
     pin: Pin,
     buffers: Arc<FrameBuffers>,
+    dial_time: Duration,
 }
 
 impl<D: Dial> Connector<D> {
@@ -159,7 +160,9 @@ impl<D: Dial> Connector<D> {
     }
 
     async fn open(&self, first: Option<&Request>) -> Result<Conversation<D::Stream>, ConnectError> {
+        let start = Instant::now();
         let Dialled { native, pin, .. } = self.dial.dial().await?;
+        let dial_time = start.elapsed();
         let (reader, writer) = tokio::io::split(native.stream);
         let session = ClientSession::new(self.token.clone(), native.binding);
         let (reader, silence) = Silence::over(reader, &self.received_bytes);
@@ -171,6 +174,7 @@ impl<D: Dial> Connector<D> {
             greeted: false,
             pin,
             buffers: Arc::clone(&self.buffers),
+            dial_time,
         };
         let mut greeting = conversation.session.hello();
         if let Some(first) = first {
@@ -190,6 +194,11 @@ impl<S: Stream> Conversation<S> {
     /// Who the server is.
     pub(crate) fn pin(&self) -> Pin {
         self.pin
+    }
+
+    /// How long it took to reach the server, its handshake included.
+    pub(crate) fn dial_time(&self) -> Duration {
+        self.dial_time
     }
 
     /// Whether one more request may be sent now.

@@ -21,9 +21,10 @@ use packhorse_transport::throttle::Throttle;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::connect::{ConnectError, Connector, Conversation};
+use crate::connection_count::{CONNECTIONS_NEAR, ConnectionCount};
 use crate::drive::{Crew, Driver, MEMORY_KIB, tree_request};
 use crate::patience::{Backoff, Patience};
 use crate::place::{Site, SiteParts};
@@ -98,7 +99,7 @@ impl Download {
         let pin = conversation.pin();
         let workers = Arc::clone(&self.workers);
         let rate_limit = self.settings.rate_limit;
-        let connections = self.settings.connections.max(1);
+        let connections = self.settings.connections.unwrap_or(CONNECTIONS_NEAR);
         let opened = self.workers.run({
             let (disk, path) = (self.disk.clone(), self.destination.clone());
             // A dry run must not take the place of a download that was interrupted.
@@ -135,7 +136,7 @@ impl Download {
             })),
             workers,
             memory: Arc::new(Semaphore::new(MEMORY_KIB as usize)),
-            writing: Arc::new(Semaphore::new(connections)),
+            writing: Arc::new(Semaphore::new(connections.max(1))),
             throttle: rate_limit.map(Throttle::new),
             answers: AtomicU64::new(0),
         });
@@ -209,11 +210,19 @@ impl<D: Dial> Running<D> {
         conversation: Conversation<D::Stream>,
         first: Answer,
     ) -> Result<(), DownloadError> {
-        let mut further = JoinSet::new();
+        let mut further = Further {
+            tasks: JoinSet::new(),
+            count: ConnectionCount::new(
+                self.crew.site.settings.connections,
+                conversation.dial_time(),
+                Instant::now(),
+                self.connector.received_bytes(),
+            ),
+        };
         let ended = self.work(conversation, first, &mut further).await;
         if ended.is_err() {
             // What has come is written before it is counted.
-            further.shutdown().await;
+            further.tasks.shutdown().await;
             self.crew.site.plan.until_idle().await;
             self.run_on_disk(Site::leave_unfinished).await?;
         }
@@ -224,7 +233,7 @@ impl<D: Dial> Running<D> {
         &self,
         conversation: Conversation<D::Stream>,
         first: Answer,
-        further: &mut JoinSet<Result<(), Lost>>,
+        further: &mut Further,
     ) -> Result<(), DownloadError> {
         let plan = &self.crew.site.plan;
         plan.begin_with_page(0);
@@ -242,7 +251,7 @@ impl<D: Dial> Running<D> {
         }
         // They have nothing left to do but to say so to the server.
         let _ = timeout(FAREWELL_TIME, async {
-            while further.join_next().await.is_some() {}
+            while further.tasks.join_next().await.is_some() {}
         })
         .await;
         if plan.is_stopped() {
@@ -308,13 +317,14 @@ impl<D: Dial> Running<D> {
     }
 
     /// Opens further connections while there is work for them; never returns.
-    async fn open_further(&self, tasks: &mut JoinSet<Result<(), Lost>>) -> Infallible {
+    async fn open_further(&self, further: &mut Further) -> Infallible {
+        let Further { tasks, count } = further;
         let plan = &self.crew.site.plan;
         let mut changes = plan.changes();
         let mut backoff = Backoff::default();
         loop {
             // All at once: the first of them would leave nothing for the others.
-            while backoff.is_over() && plan.has_work_for_more(tasks.len() + 1) {
+            while backoff.is_over() && count.wants_more(tasks.len() + 1, plan.groups_waiting()) {
                 let (crew, connector) = (Arc::clone(&self.crew), Arc::clone(&self.connector));
                 let slot = plan.new_slot();
                 tasks.spawn(async move { work_beside(&crew, &connector, slot).await });
@@ -322,6 +332,9 @@ impl<D: Dial> Running<D> {
             tokio::select! {
                 _ = changes.changed() => {}
                 () = backoff.wait(), if !backoff.is_over() => {}
+                () = sleep_until(count.next_look().unwrap_or_else(Instant::now)), if count.next_look().is_some() => {
+                    count.handle_look(Instant::now(), self.connector.received_bytes());
+                }
                 Some(ended) = tasks.join_next() => match ended {
                     Ok(Ok(())) => {}
                     Ok(Err(lost)) if lost.error.is_passing() => {
@@ -339,6 +352,12 @@ impl<D: Dial> Running<D> {
         let done = self.crew.workers.run(move || job(&site));
         done.await.map_err(|_| DownloadError::Worker)
     }
+}
+
+/// The connections beside the first.
+struct Further {
+    tasks: JoinSet<Result<(), Lost>>,
+    count: ConnectionCount,
 }
 
 /// A further connection that was lost.

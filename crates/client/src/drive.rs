@@ -17,8 +17,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
 use crate::connect::{ConnectError, Conversation};
+use crate::connection_count::FAR;
+use crate::pace::Pace;
 use crate::place::Site;
-use crate::plan::{Next, Reader, Task, Wanted};
+use crate::plan::{Asker, Next, Reader, Task, Wanted};
 use crate::report::Totals;
 use crate::settings::DownloadSettings;
 
@@ -60,6 +62,7 @@ pub(crate) struct Driver<'a, S> {
     turns: Arc<Semaphore>,
     tree_open: bool,
     has_answers: bool,
+    pace: Pace,
 }
 
 /// How far the asking has come.
@@ -89,6 +92,7 @@ impl<'a, S: Stream> Driver<'a, S> {
     ) -> Self {
         let tree_open = matches!(asked, Some(Task::Page));
         Totals::add(&crew.site.totals.connections, 1);
+        let pace = Pace::new(Instant::now(), conversation.dial_time() >= FAR);
         Self {
             crew,
             slot,
@@ -97,6 +101,7 @@ impl<'a, S: Stream> Driver<'a, S> {
             turns: Arc::new(Semaphore::new(turns(crew.site.settings.connections))),
             tree_open,
             has_answers: false,
+            pace,
         }
     }
 
@@ -151,11 +156,8 @@ impl<'a, S: Stream> Driver<'a, S> {
     /// Asks for whatever there is room for.
     async fn ask(&mut self) -> Result<Asked, ConnectError> {
         while self.has_room() {
-            // Descriptions share one number, so only one of them can be open.
-            let describes = |task: &Task| matches!(task, Task::Describe(_));
-            let may_describe = !self.asked.iter().any(describes);
             let plan = &self.crew.site.plan;
-            match plan.next(self.slot, may_describe, Instant::now()) {
+            match plan.next(&self.asker(), Instant::now()) {
                 Next::Wait(until) => return Ok(Asked::Until(until)),
                 Next::Finished => return Ok(Asked::Everything),
                 Next::Begin(wanted) => {
@@ -170,6 +172,20 @@ impl<'a, S: Stream> Driver<'a, S> {
             }
         }
         Ok(Asked::Until(None))
+    }
+
+    fn asker(&self) -> Asker {
+        let groups = |task: &Task| match task {
+            Task::Read(Reader::Content(_), rest, _) => rest.count(),
+            _ => 0,
+        };
+        // Descriptions share one number, so only one of them can be open.
+        let describes = |task: &Task| matches!(task, Task::Describe(_));
+        Asker {
+            slot: self.slot,
+            may_describe: !self.asked.iter().any(describes),
+            groups_max: self.pace.groups_wanted(self.asked.iter().map(groups).sum()),
+        }
     }
 
     fn has_room(&self) -> bool {
@@ -232,6 +248,7 @@ impl<'a, S: Stream> Driver<'a, S> {
         match (answer, self.asked.front_mut()) {
             (Answer::Group(group), Some(Task::Read(Reader::Content(file), rest, _))) => {
                 *rest = rest.split_at(1).1;
+                self.pace.handle_groups(Instant::now(), 1);
                 let (site, file) = (Arc::clone(site), Arc::clone(file));
                 let bytes = group.bytes().len();
                 let memory = self.crew.take_memory(bytes).await;
@@ -248,6 +265,7 @@ impl<'a, S: Stream> Driver<'a, S> {
             }
             (Answer::Hole(range, version), Some(Task::Read(Reader::Content(file), rest, _))) => {
                 *rest = rest.split_at(range.count()).1;
+                self.pace.handle_groups(Instant::now(), range.count());
                 let (site, file) = (Arc::clone(site), Arc::clone(file));
                 self.start_counted_job(None, move || site.handle_hole(&file, range, version));
             }
@@ -418,10 +436,10 @@ impl<'a, S: Stream> Driver<'a, S> {
     }
 }
 
-/// How many groups a connection may have taken that are not on the disk yet, where there are
+/// How many groups a connection may have taken that are not on the disk yet, where there are to be
 /// `connections`. A single one would stand still while a group is written; others have each other.
-fn turns(connections: usize) -> usize {
-    if connections > 1 { 1 } else { 2 }
+fn turns(connections: Option<usize>) -> usize {
+    if connections == Some(1) { 2 } else { 1 }
 }
 
 /// Memory for what has come and is not on the disk yet, in KiB.

@@ -15,6 +15,7 @@ use packhorse_storage::destination::{
     Destination, EntryError, Existing, Placed, Presence, SmallFile,
 };
 
+use crate::connection_count::CONNECTIONS_MAX;
 use crate::directory::{DirectoryNode, SealQueue};
 use crate::links::Links;
 use crate::plan::{Candidate, Plan, Wanted};
@@ -105,7 +106,7 @@ impl Site {
             in_line,
         } = parts;
         Self {
-            plan: Plan::new(settings.connections),
+            plan: Plan::new(settings.connections.unwrap_or(CONNECTIONS_MAX)),
             base: Self::base(&settings),
             settings,
             existing,

@@ -120,6 +120,11 @@ impl Reader {
         }
     }
 
+    /// Whether the content is asked for, to be written.
+    pub(crate) fn is_content(&self) -> bool {
+        matches!(self, Self::Content(_))
+    }
+
     /// The file that is asked for.
     pub(crate) fn wanted(&self) -> &Wanted {
         match self {
@@ -172,6 +177,17 @@ pub(crate) enum Next {
     Wait(Option<Instant>),
     /// Everything is done.
     Finished,
+}
+
+/// Who asks the plan for something to do.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    /// Which connection it is.
+    pub(crate) slot: usize,
+    /// It can have a file described.
+    pub(crate) may_describe: bool,
+    /// Groups of content that it would ask for.
+    pub(crate) groups_max: u64,
 }
 
 /// The plan of one download.
@@ -231,13 +247,13 @@ impl Plan {
         state.slots
     }
 
-    /// What connection `slot` should do `now`; it can have a file described if `may_describe`.
-    pub(crate) fn next(&self, slot: usize, may_describe: bool, now: Instant) -> Next {
+    /// What a connection should do `now`.
+    pub(crate) fn next(&self, asker: &Asker, now: Instant) -> Next {
         let mut state = self.lock();
         if state.is_finished() {
             return Next::Finished;
         }
-        let next = state.next(slot, may_describe, now, self.connections);
+        let next = state.next(asker, now, self.connections);
         if !matches!(next, Next::Wait(_)) {
             state.busy += 1;
         }
@@ -391,10 +407,9 @@ impl Plan {
         self.lock().stopped
     }
 
-    /// Whether there is enough to do for one more connection beside `open` others.
-    pub(crate) fn has_work_for_more(&self, open: usize) -> bool {
-        let state = self.lock();
-        open < self.connections && state.groups_waiting() > READ_GROUPS_MAX * open as u64
+    /// Groups of large files that are not asked for yet.
+    pub(crate) fn groups_waiting(&self) -> u64 {
+        self.lock().groups_waiting()
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -408,7 +423,12 @@ impl Plan {
 }
 
 impl State {
-    fn next(&mut self, slot: usize, may_describe: bool, now: Instant, connections: usize) -> Next {
+    fn next(&mut self, asker: &Asker, now: Instant, connections: usize) -> Next {
+        let Asker {
+            slot,
+            may_describe,
+            groups_max,
+        } = *asker;
         if let Some(file) = self.confirms.pop_front() {
             return Next::Ask(Task::Confirm(file));
         }
@@ -428,7 +448,7 @@ impl State {
             self.large_active += 1;
             return Next::Begin(file);
         }
-        if let Some(task) = self.take_read(connections) {
+        if let Some(task) = self.take_read(connections, groups_max) {
             return Next::Ask(task);
         }
         if let Some(task) = self.take_fetch() {
@@ -480,12 +500,19 @@ impl State {
         Next::Ask(Task::Page)
     }
 
-    fn take_read(&mut self, connections: usize) -> Option<Task> {
+    fn take_read(&mut self, connections: usize, groups_max: u64) -> Option<Task> {
+        let may_be_read =
+            |(reader, _): &(Reader, GroupRange)| groups_max > 0 || !reader.is_content();
+        let at = self.reads.iter().position(may_be_read)?;
         let share = self.groups_waiting() / (2 * connections as u64);
-        let (reader, range) = self.reads.pop_front()?;
-        let (rest, behind) = range.split_at(share.clamp(READ_GROUPS_MIN, READ_GROUPS_MAX));
+        let share = share.clamp(READ_GROUPS_MIN, READ_GROUPS_MAX);
+        let (reader, range) = self.reads.remove(at)?;
+        let (rest, behind) = match reader.is_content() {
+            true => range.split_at(share.min(groups_max)),
+            false => range.split_at(share),
+        };
         if !behind.is_empty() {
-            self.reads.push_front((reader.clone(), behind));
+            self.reads.insert(at, (reader.clone(), behind));
         }
         let start = reader.begin_read(rest);
         Some(Task::Read(reader, rest, start))

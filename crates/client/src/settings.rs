@@ -25,8 +25,8 @@ pub struct DownloadSettings {
     pub checksum: bool,
     /// The hash that a single file must have.
     pub expect: Option<ContentHash>,
-    /// Connections to open at most; at least 1.
-    pub connections: usize,
+    /// Connections to open at most, at least 1; without, as many as the line rewards.
+    pub connections: Option<usize>,
     /// How long to dial again without progress once a connection is lost.
     pub retry_for: Duration,
     /// Bytes a second that are taken from the server.
@@ -58,7 +58,7 @@ impl Default for DownloadSettings {
             patterns: Patterns::default(),
             checksum: false,
             expect: None,
-            connections: 2,
+            connections: None,
             retry_for: Duration::from_secs(120),
             rate_limit: None,
             dry_run: false,

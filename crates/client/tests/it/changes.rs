@@ -264,7 +264,7 @@ fn many_files_may_change_at_once() {
                 },
             );
             let scene = Scene::with(tree.clone(), script);
-            let scene = scene.settings(|settings| settings.connections = connections);
+            let scene = scene.settings(|settings| settings.connections = Some(connections));
             let outcome = scene.run().await;
             outcome.expect_all(&scene, "", &changed);
             assert_eq!(outcome.log.connections, 1, "none was lost");

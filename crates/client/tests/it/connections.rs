@@ -25,7 +25,7 @@ fn large() -> ServedTree {
 }
 
 fn scene(tree: ServedTree, script: Script) -> Scene {
-    Scene::with(tree, script).settings(|settings| settings.connections = 4)
+    Scene::with(tree, script).settings(|settings| settings.connections = Some(4))
 }
 
 /// The groups whose content each connection was asked for.

@@ -129,7 +129,7 @@ fn no_more_is_taken_than_the_disk_has_turns_for() {
                 ..Wire::default()
             });
             let mut scene = Scene::with(tree.clone(), script);
-            scene.settings.connections = connections;
+            scene.settings.connections = Some(connections);
             let (begun, goes_on) = (Arc::new(Semaphore::new(0)), Arc::new(RwLock::new(())));
             let (tell, gate) = (Arc::clone(&begun), Arc::clone(&goes_on));
             let is_write = |call: &DiskCall<'_>| matches!(call.operation, Operation::Write { .. });

@@ -90,7 +90,7 @@ fn where_there_are_no_hard_links_the_content_is_fetched() {
         let tree = linked();
         for (path, connections) in [("", 1), ("a", 1), ("d/large", 2)] {
             let mut scene = scene(tree.clone(), Script::default());
-            scene.settings.connections = connections;
+            scene.settings.connections = Some(connections);
             scene.disk = Disk::with_hook(Arc::new(NoLinksIn(path.as_bytes())));
             let outcome = scene.run().await;
             outcome.expect_all(&scene, "", &tree);

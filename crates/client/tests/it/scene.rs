@@ -94,7 +94,7 @@ impl Scene {
             base,
             server: ScriptedServer::new(tree, script, token.clone()),
             settings: DownloadSettings {
-                connections: 1,
+                connections: Some(1),
                 ..DownloadSettings::default()
             },
             options: DestinationOptions::default(),

@@ -54,10 +54,10 @@ pub(crate) struct GetFlags {
     #[arg(long, value_name = "HASH")]
     pub(crate) expect: Option<ContentHash>,
 
-    /// Connections at once
-    #[arg(long, value_name = "N", default_value_t = DownloadSettings::default().connections)]
-    #[arg(value_parser = connections)]
-    pub(crate) connections: usize,
+    /// Connections at once, 1 to 64 [default: 2, and up to 16 as long as a distant server sends more by
+    /// that]
+    #[arg(long, value_name = "N", value_parser = connections)]
+    pub(crate) connections: Option<usize>,
 
     /// Take at most this many bytes a second, as in 500k, 10M or 1.5G
     #[arg(long, value_name = "RATE")]

@@ -199,7 +199,7 @@ fn refuse_useless(flags: &GetFlags) -> Result<(), CommandError> {
     let usual = DownloadSettings::default();
     let given = [
         ("--checksum", flags.checksum),
-        ("--connections", flags.connections != usual.connections),
+        ("--connections", flags.connections.is_some()),
         ("--follow-links", flags.follow_links),
         ("--unsafe-links", flags.unsafe_links),
         ("--xattrs", flags.xattrs),
