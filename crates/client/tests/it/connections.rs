@@ -62,6 +62,24 @@ fn the_groups_of_a_file_are_spread() {
 }
 
 #[test]
+fn a_server_far_away_gets_more_connections_from_the_start() {
+    within(Clock::Paused, || async {
+        for (dial_time, connections) in [(0, 2..=2), (100, 4..=16)] {
+            let tree = large();
+            let script = Script::wired(move |_| Wire {
+                dial_time: Duration::from_millis(dial_time),
+                ..Wire::default()
+            });
+            let scene = Scene::with(tree.clone(), script).settings(|all| all.connections = None);
+            let outcome = scene.run().await;
+            outcome.expect_all(&scene, "", &tree);
+            let seen = outcome.log.connections;
+            assert!(connections.contains(&seen), "{dial_time} ms: {seen}");
+        }
+    });
+}
+
+#[test]
 fn a_lost_connection_loses_only_its_part() {
     within(Clock::Paused, || async {
         let tree = large();

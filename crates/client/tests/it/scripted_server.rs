@@ -43,6 +43,8 @@ pub(crate) struct Call {
 /// What a connection does besides answering.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wire {
+    /// How long it takes to reach the server.
+    pub(crate) dial_time: Duration,
     /// It ends behind this many frames, the greeting among them.
     pub(crate) frames_max: Option<usize>,
     /// It ends behind this many bytes.
@@ -433,6 +435,7 @@ impl Dial for ScriptedDial {
             state.open += 1;
             (number, wire)
         };
+        sleep(wire.dial_time).await;
         let binding = ChannelBinding([u8::try_from(number % 251).unwrap(); 32]);
         let (near, far) = duplex(wire.pipe_bytes.unwrap_or(PIPE_BYTES));
         let server = Arc::clone(&self.0);
