@@ -116,7 +116,7 @@ async fn serve_and_get(identity: &Identity, accept: impl Accept, dial: impl Dial
         disk: Disk::new(),
         workers,
         settings: DownloadSettings {
-            connections: 3,
+            connections: Some(3),
             ..DownloadSettings::default()
         },
         totals,
