@@ -37,7 +37,11 @@ impl Prr {
     ///
     /// `pipe` is what is in flight now. `safe` says that it moved SND.UNA and no
     /// further loss was found: then, below the target, a segment more may go out.
+    /// One that reported none changes nothing.
     pub(crate) fn on_ack(&mut self, delivered: u64, pipe: u64, safe: bool, mss: u64) {
+        if delivered == 0 && self.sent > 0 {
+            return;
+        }
         self.delivered += delivered;
         let mut allowance = if pipe > self.target {
             let due = u128::from(self.delivered) * u128::from(self.target);
@@ -97,6 +101,16 @@ mod tests {
         assert_eq!(sent, 1_000, "one delivered, one sent");
         let sent = run(&mut prr, &mut pipe, 1, 0, true);
         assert_eq!(sent, 2_000, "one delivered, and one for safety");
+    }
+
+    /// RFC 9937 §6.2: what moves SND.UNA over data that was reported before delivers nothing.
+    #[test]
+    fn what_delivers_nothing_lets_nothing_go() {
+        let mut prr = Prr::new(20_000, 10_000);
+        prr.on_ack(1_000, 5_000, true, 1_000);
+        prr.on_sent(2_000);
+        prr.on_ack(0, 7_000, true, 1_000);
+        assert_eq!(prr.window(), 7_000);
     }
 
     #[test]
