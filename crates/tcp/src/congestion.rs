@@ -94,7 +94,7 @@ pub trait CongestionControl: Debug + Send + Sync {
     /// A loss was found by acknowledgements: a fast recovery begins.
     fn on_loss(&mut self, congested: &Congested);
 
-    /// The retransmission timer ran out; `repeated` if not for the first time.
+    /// The retransmission timer ran out; `repeated` if for the same segment as the last time.
     fn on_rto(&mut self, congested: &Congested, repeated: bool);
 
     /// The network marked a segment (RFC 3168); once per round trip.

@@ -50,6 +50,8 @@ pub(super) struct Report {
     pub(super) dsack: Option<(u64, u64)>,
     /// Whether it repeats the one before it (RFC 5681 §2), or adds SACK blocks.
     pub(super) duplicate: bool,
+    /// Whether it tells nothing at all, SACK blocks and window included.
+    pub(super) empty: bool,
     pub(super) echo: Option<u32>,
     /// As it was before.
     pub(super) before: Before,
@@ -131,6 +133,8 @@ impl Sender {
         stats.bytes_acked += acked;
         stats.bytes_sacked += sacked;
         stats.dsacks_received += u64::from(dsack.is_some());
+        let empty =
+            acked == 0 && !ack.has_data && !window_changed && ack.sack.as_slice().is_empty();
         let bare = acked == 0 && !ack.has_data && !window_changed && before.outstanding > 0;
         let duplicate = if self.settings.sack {
             sacked > 0 && acked == 0
@@ -147,6 +151,7 @@ impl Sender {
             delivered,
             dsack,
             duplicate,
+            empty,
             echo: ack.echo,
             before,
         }

@@ -19,8 +19,8 @@ pub(super) enum Phase {
     Open,
     /// Fast recovery, until everything up to `point` is acknowledged (RFC 6675 §5).
     Recovery { point: u64, prr: Prr },
-    /// After a time-out, until everything up to `point` is acknowledged.
-    Loss { point: u64 },
+    /// After a time-out of the segment at `first`, until everything up to `point` is acknowledged.
+    Loss { point: u64, first: u64 },
 }
 
 impl Sender {
@@ -37,11 +37,8 @@ impl Sender {
         self.tell_rack(now, ack, report);
         self.judge_episode(ack, report, stats);
         self.leave_recovery(ack);
-        let probe = self.tail.on_ack(
-            ack,
-            report.dsack.is_some(),
-            report.duplicate && report.delivered == 0,
-        );
+        let dsack = report.dsack.is_some();
+        let probe = self.tail.on_ack(ack, dsack, report.empty);
         // Only now: what was lost before may be acknowledged, or taken back.
         let lost_before = self.board.lost_bytes();
         if self.settings.sack {
@@ -92,11 +89,15 @@ impl Sender {
         self.board
             .mark_lost_where(|sent| !sack || rack.is_lost_at_timeout(sent, unacked, now, window));
         self.count_lost(before, stats);
-        let repeated = matches!(self.phase, Phase::Loss { .. });
+        let first = self.board.unacked();
+        // RFC 5681 §3.1: the threshold falls once for each segment that the timer runs out for.
+        let repeated = matches!(self.phase, Phase::Loss { first: before, .. } if before == first);
         let congested = self.congested(now, self.board.outstanding());
         self.controller.on_rto(&congested, repeated);
+        let goes_on = matches!(self.phase, Phase::Loss { .. });
         match &mut self.episode {
-            Some(episode) if repeated => episode.give_up_forward(),
+            // RFC 5682 §2.1, step 1: F-RTO is not tried in the recovery from a time-out.
+            Some(episode) if goes_on => episode.give_up_forward(),
             episode => {
                 let began_after = self.board.transmissions();
                 *episode = Some(Episode::timeout(began_after));
@@ -104,6 +105,7 @@ impl Sender {
         }
         self.phase = Phase::Loss {
             point: self.board.next(),
+            first,
         };
         self.presumed_bytes = 0;
         self.reordering_due = None;
@@ -192,7 +194,7 @@ impl Sender {
     }
 
     fn leave_recovery(&mut self, ack: u64) {
-        let (Phase::Recovery { point, .. } | Phase::Loss { point }) = self.phase else {
+        let (Phase::Recovery { point, .. } | Phase::Loss { point, .. }) = self.phase else {
             return;
         };
         if ack >= point {

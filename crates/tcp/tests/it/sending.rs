@@ -74,6 +74,28 @@ fn a_lost_tail_is_probed_before_the_time_out() {
     assert_eq!((stats.loss_probes, stats.rtos), (1, 0));
 }
 
+/// RFC 5681 §3.1: the threshold is set anew if another segment's timer runs out, and not if the
+/// same one's does.
+#[test]
+fn each_segment_that_times_out_lowers_the_threshold_once() {
+    let mut lab = Lab::established(&Config {
+        congestion: packhorse_tcp::congestion::Congestion::NewReno,
+        sack: false,
+        ..plain()
+    });
+    lab.write(40_000);
+    let threshold = |lab: &Lab| lab.connection.stats().ssthresh;
+    for _ in 0..2 {
+        let (_, sent) = lab.pass_until_sent();
+        assert_eq!(briefs(&sent), [(1, Some(1), 1_000)]);
+        assert_eq!(threshold(&lab), 5_000);
+    }
+    lab.hear(say(1, 8_001));
+    let (_, sent) = lab.pass_until_sent();
+    assert_eq!(briefs(&sent), [(8_001, Some(1), 1_000)]);
+    assert_eq!(threshold(&lab), 2_000);
+}
+
 /// RFC 3522: an acknowledgement that echoes the original undoes a needless recovery.
 #[test]
 fn eifel_undoes_a_needless_time_out() {
