@@ -3,12 +3,13 @@
 use std::ffi::OsStr;
 use std::io::{self, BufRead, Read};
 
-use packhorse_protocol::address::{Address, AddressError};
+use packhorse_protocol::address::{Address, AddressError, HostPort};
 use packhorse_protocol::key::{Key, Token};
 use packhorse_protocol::plain_address::{PlainAddress, PlainAddressError};
 
 use crate::environment::Environment;
 use crate::exit::{CommandError, Exit, OrExit};
+use crate::text::{self, Text};
 
 /// What a line with an address has at most, in bytes: three for each byte of the longest path, and
 /// some for the rest.
@@ -131,14 +132,24 @@ fn parse(text: &str) -> Result<Target, CommandError> {
             .map(Target::Plain)
             .map_err(|error: PlainAddressError| CommandError::usage(error));
     }
-    let address = text.parse().map_err(|error: AddressError| {
-        let exit = match error {
-            AddressError::Key(_) => Exit::Refused,
-            _ => Exit::Usage,
-        };
-        CommandError::new(exit, error)
+    let address = text.parse().map_err(|error: AddressError| match error {
+        AddressError::Key(_) => CommandError::new(Exit::Refused, error),
+        AddressError::Scheme => CommandError::usage(without_scheme(text)),
+        _ => CommandError::usage(error),
     });
     address.map(Target::Keyed)
+}
+
+/// What to do about `text`, which begins with something else than an address does.
+fn without_scheme(text: &str) -> Text {
+    if text.starts_with("https://") || text.starts_with("http://") {
+        return text::address::for_browsers();
+    }
+    let place = text.split('/').next().unwrap_or_default();
+    match HostPort::parse(place, None) {
+        Ok(_) | Err(AddressError::Brackets(_)) => text::address::without_scheme(),
+        Err(_) => AddressError::Scheme.into(),
+    }
 }
 
 fn text_of(variable: &OsStr) -> Result<&str, CommandError> {

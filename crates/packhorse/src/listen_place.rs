@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use packhorse_protocol::address::{DEFAULT_PORT, HostPort};
+use packhorse_protocol::address::{AddressError, DEFAULT_PORT, HostPort};
 use packhorse_transport::kernel::ListenAt;
 use tokio::net::lookup_host;
 
@@ -55,6 +55,9 @@ impl FromStr for ListenPlace {
         // A number alone would be an IPv4 address to the system's resolver, which nobody means.
         if let Ok(port) = text.parse() {
             return Ok(Self { host: None, port });
+        }
+        if let Err(error @ AddressError::Brackets(_)) = HostPort::parse(text, Some(DEFAULT_PORT)) {
+            return Err(error.into());
         }
         // A port of 0 means nothing in an address, so the address's own reader does not take it.
         let (place, is_any_port) = match text.strip_suffix(":0") {

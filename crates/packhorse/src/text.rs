@@ -3,6 +3,7 @@
 //! Each text stands once, in the file of its subject, in both languages, one below the other. The
 //! compiler sees that none is missing, that both say all that they are given, and that each is used.
 
+pub(crate) mod address;
 pub(crate) mod failure;
 pub(crate) mod files;
 pub(crate) mod log;
@@ -146,6 +147,7 @@ mod tests {
     fn chinese_is_written_as_chinese_is() {
         const SUBJECTS: &[&[(&str, &str, &str)]] = &[
             ALL, // of these tests
+            address::ALL,
             files::ALL,
             log::ALL,
             progress::ALL,

@@ -50,6 +50,9 @@ pub enum AddressError {
     /// The host is missing or has characters that no host name has.
     #[error("the host in the address is missing or malformed")]
     Host,
+    /// An IPv6 address without brackets, behind which nobody can tell the port from it.
+    #[error("an IPv6 host stands in brackets: {0}")]
+    Brackets(String),
     /// The port is not a number from 1 to 65535.
     #[error("the port in the address must be a number from 1 to 65535")]
     Port,
@@ -99,14 +102,20 @@ impl Address {
             .key
             .as_ref()
             .map_or_else(String::new, |key| key.reveal() + "@");
-        format!("{SCHEME}{key}{}/{}", self.place, encode_path(&self.path))
+        format!("{SCHEME}{key}{}", self.without_key())
+    }
+
+    /// All that stands behind the key.
+    fn without_key(&self) -> String {
+        let end = if self.directory_only { "/" } else { "" };
+        format!("{}/{}{end}", self.place, encode_path(&self.path))
     }
 }
 
 /// Printed without the key, so that it may stand in messages and logs.
 impl fmt::Display for Address {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{SCHEME}{}/{}", self.place, encode_path(&self.path))
+        write!(out, "{SCHEME}{}", self.without_key())
     }
 }
 
@@ -114,7 +123,7 @@ impl HostPort {
     /// Reads `HOST:PORT`, `[IPV6]:PORT`, or a host alone where there is a `default_port`.
     ///
     /// # Errors
-    /// `Host` or `Port`.
+    /// `Host`, `Brackets` or `Port`.
     pub fn parse(text: &str, default_port: Option<u16>) -> Result<Self, AddressError> {
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
             let (host, rest) = rest.split_once(']').ok_or(AddressError::Host)?;
@@ -130,6 +139,9 @@ impl HostPort {
                 ),
             }
         } else {
+            if let Some(place) = in_brackets(text) {
+                return Err(AddressError::Brackets(place));
+            }
             let (host, port) = text
                 .split_once(':')
                 .map_or((text, None), |(host, port)| (host, Some(port)));
@@ -216,6 +228,22 @@ fn parse_port(digits: &str) -> Result<u16, AddressError> {
         .ok_or(AddressError::Port)
 }
 
+/// `text` as it should be written, if it is an IPv6 address with or without a port behind it.
+///
+/// What can be read as address and port is, since a port is what most addresses have.
+fn in_brackets(text: &str) -> Option<String> {
+    let is_ipv6 = |host: &str| {
+        let (ip, zone) = host.split_once('%').unwrap_or((host, "0"));
+        ip.parse::<Ipv6Addr>().is_ok() && is_plain(zone)
+    };
+    match text.rsplit_once(':') {
+        Some((host, port)) if is_ipv6(host) && parse_port(port).is_ok() => {
+            Some(format!("[{host}]:{port}"))
+        }
+        _ => is_ipv6(text).then(|| format!("[{text}]")),
+    }
+}
+
 fn is_plain(host: &str) -> bool {
     !host.is_empty()
         && host.len() <= 253
@@ -280,7 +308,20 @@ mod tests {
             ("ph://", AddressError::Host),
             ("ph://ho st/", AddressError::Host),
             ("ph://[::g]/", AddressError::Host),
-            ("ph://::1/", AddressError::Host),
+            ("ph://::1/", AddressError::Brackets("[::1]".into())),
+            (
+                "ph://2001:db8::5:7413/",
+                AddressError::Brackets("[2001:db8::5]:7413".into()),
+            ),
+            (
+                "ph://fe80::1%eth0:7413/",
+                AddressError::Brackets("[fe80::1%eth0]:7413".into()),
+            ),
+            (
+                "ph://1:2:3:4:5:6:7:8/",
+                AddressError::Brackets("[1:2:3:4:5:6:7:8]".into()),
+            ),
+            ("ph://a:b:c/", AddressError::Port),
             ("ph://host:0/", AddressError::Port),
             ("ph://host:+1/", AddressError::Port),
             ("ph://host:65536/", AddressError::Port),
@@ -300,10 +341,12 @@ mod tests {
 
     #[test]
     fn the_key_shows_only_when_revealed() {
-        let text = format!("ph://{}@host:1/a", key());
-        let address: Address = text.parse().unwrap();
-        assert_eq!(address.reveal(), text);
-        assert_eq!(address.to_string(), "ph://host:1/a");
+        for path in ["", "a", "a/b/"] {
+            let text = format!("ph://{}@host:1/{path}", key());
+            let address: Address = text.parse().unwrap();
+            assert_eq!(address.reveal(), text);
+            assert_eq!(address.to_string(), format!("ph://host:1/{path}"));
+        }
     }
 
     proptest! {

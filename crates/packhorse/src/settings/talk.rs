@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use packhorse_protocol::address::{Address, HostPort};
+use packhorse_protocol::address::{Address, AddressError, HostPort};
 use packhorse_protocol::key::Pin;
 use packhorse_transport::kernel::DIAL_TIMEOUT;
 
@@ -11,6 +11,7 @@ use crate::environment::Environment;
 use crate::exit::CommandError;
 use crate::flags::TalkFlags;
 use crate::listen_place::ListenPlace;
+use crate::text;
 use crate::time_span::TimeSpan;
 use crate::trust::TrustSettings;
 
@@ -63,9 +64,11 @@ impl TalkSettings {
                 (place, key.map(|key| key.pin))
             }
             None => {
-                let place = HostPort::parse(&place, None);
-                let expected = "whom to talk to is HOST:PORT, as in 192.168.1.5:9000";
-                (place.map_err(|_| CommandError::usage(expected))?, None)
+                let place = HostPort::parse(&place, None).map_err(|error| match error {
+                    AddressError::Brackets(_) => CommandError::usage(error),
+                    _ => CommandError::usage(text::address::not_someone()),
+                });
+                (place?, None)
             }
         };
         let timeout = timeout.map(TimeSpan::duration);

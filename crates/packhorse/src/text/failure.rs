@@ -430,6 +430,7 @@ impl Worded for AddressError {
             Self::Scheme => "地址以 `ph://` 开头，如 ph://KEY@HOST:PORT/PATH".into(),
             Self::Key(error) => chinese(error),
             Self::Host => "地址中没有主机，或主机的写法有误".into(),
+            Self::Brackets(place) => format!("IPv6 地址须写在方括号中：{place}"),
             Self::Port => "地址中的端口必须是 1 到 65535 之间的数".into(),
             Self::Percent => {
                 "地址路径中的 `%` 之后须有两位十六进制数字；`%` 本身请写作 `%25`".into()

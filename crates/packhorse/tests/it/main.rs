@@ -15,6 +15,7 @@ mod kill_loop;
 mod kills;
 mod listing;
 mod messages;
+mod mistakes;
 mod plain_client;
 mod plain_server;
 mod python;

@@ -18,7 +18,7 @@ fn what_makes_no_sense_is_usage() {
         (&["ls"], "no address"),
         (&["shell"], "no address"),
         (&["get", ""], "ph://"),
-        (&["get", "http://127.0.0.1/"], "begins with `ph://`"),
+        (&["get", "ftp://127.0.0.1/"], "begins with `ph://`"),
         (&["get", "127.0.0.1:7225"], "begins with `ph://`"),
         (&["get", "ph:///a"], "host"),
         (&["get", "ph://127.0.0.1:0/a"], "port"),
