@@ -15,6 +15,8 @@ pub(crate) struct Environment {
     /// Where state lives: `PACKHORSE_STATE`, else `packhorse` in `XDG_STATE_HOME` or in
     /// `~/.local/state`. `None` where none of them says.
     pub(crate) state_directory: Option<PathBuf>,
+    /// `NO_COLOR` does not forbid colours (<https://no-color.org>).
+    pub(crate) has_colours: bool,
     /// There is a person at both ends: questions can be asked.
     pub(crate) can_ask: bool,
 }
@@ -38,6 +40,7 @@ impl Environment {
             address: variable("PACKHORSE_ADDRESS"),
             key: variable("PACKHORSE_KEY"),
             state_directory,
+            has_colours: variable("NO_COLOR").is_none(),
             can_ask: io::stdin().is_terminal() && io::stderr().is_terminal(),
         }
     }

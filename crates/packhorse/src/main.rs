@@ -26,6 +26,7 @@ mod ls;
 mod output;
 mod plain;
 mod progress;
+mod qr_code;
 mod rate;
 mod secret_file;
 mod serve;

@@ -30,7 +30,8 @@ use crate::exit::{CommandError, Exit, OrExit, Outcome};
 use crate::listen_place::ListenPlace;
 use crate::local_addresses::{Families, useful_addresses};
 use crate::log::Log;
-use crate::output::print;
+use crate::output::{print, terminal_columns};
+use crate::qr_code::{Ink, QrCode};
 use crate::rate::Rate;
 use crate::secret_file::read_or_make;
 use crate::settings::{AccessSettings, ServeSettings};
@@ -147,6 +148,7 @@ fn announce(settings: &ServeSettings, key: &Key, local: &[SocketAddr], congestio
         warn!("HTTP without TLS: whoever is on the way can read the key and what is sent");
     }
     let urls = web_urls(places.first(), key.token.as_ref(), settings.http);
+    let first_url = urls.first().cloned();
     let addresses: Vec<_> = places
         .into_iter()
         .map(|place| Address {
@@ -161,11 +163,28 @@ fn announce(settings: &ServeSettings, key: &Key, local: &[SocketAddr], congestio
         let _ = print(line);
     }
     if settings.qr
-        && let Some(first) = addresses.first()
-        && let Ok(code) = qrcode::QrCode::new(first.reveal())
+        && let Some(url) = first_url
     {
-        let _ = print(draw(&code));
+        print_qr_code(&url, settings.has_colours);
     }
+}
+
+/// Draws `url`, or says why that is not done.
+fn print_qr_code(url: &str, has_colours: bool) {
+    let Ok(code) = QrCode::of(url) else {
+        return warn!("the URL is too long for a QR code");
+    };
+    let is_terminal = io::stdout().is_terminal();
+    let (needed, columns) = (code.columns(), terminal_columns());
+    if let Some(columns) = columns.filter(|&columns| is_terminal && columns < needed) {
+        return warn!(columns, needed, "no room for the QR code");
+    }
+    let ink = match is_terminal && has_colours {
+        true => Ink::Coloured,
+        false => Ink::Plain,
+    };
+    // In one piece, so that no line of the log gets into the picture.
+    let _ = print(code.lines(ink).collect::<Vec<_>>().join("\n"));
 }
 
 /// What to open in a browser.
@@ -186,19 +205,6 @@ fn announce_plain(place: Option<&HostPort>) {
     if let Some(HostPort { host, port }) = place {
         info!("plain mode: try `printf 'NAME\\n\\n' | nc {host} {port}`, NAME being a file's");
     }
-}
-
-/// Dark on light, whatever the colours of the terminal: not every camera reads the opposite.
-fn draw(code: &qrcode::QrCode) -> String {
-    let image = code.render::<qrcode::render::unicode::Dense1x2>().build();
-    if !io::stdout().is_terminal() {
-        return image;
-    }
-    let lines: Vec<_> = image
-        .lines()
-        .map(|line| format!("\x1b[30;107m{line}\x1b[0m"))
-        .collect();
-    lines.join("\n")
 }
 
 /// The places that stand in the addresses to paste.

@@ -81,7 +81,7 @@ pub(crate) struct ServeFlags {
     #[arg(long)]
     pub(crate) plain: bool,
 
-    /// Print the address as a QR code too
+    /// Print the URL for browsers as a QR code too
     #[arg(long)]
     pub(crate) qr: bool,
 

@@ -61,6 +61,10 @@ fn words(event: &LogEvent) -> Text {
         "lost" => log::lost(peer, why),
         "turned away" if event.has("error") => log::turned_away_because(peer, why),
         "turned away" => log::turned_away(peer),
+        "no room for the QR code" => {
+            log::no_room_for_qr_code(event.count("columns"), event.count("needed"))
+        }
+        "the URL is too long for a QR code" => log::url_too_long_for_qr_code(),
         _ => as_it_is(event),
     }
 }

@@ -45,6 +45,8 @@ pub(crate) struct ServeSettings {
     pub(crate) plain: bool,
     /// Print a QR code.
     pub(crate) qr: bool,
+    /// In colours, where there are some.
+    pub(crate) has_colours: bool,
 }
 
 /// Who may read.
@@ -112,6 +114,7 @@ impl ServeSettings {
             http,
             plain,
             qr,
+            has_colours: environment.has_colours,
         }
     }
 }

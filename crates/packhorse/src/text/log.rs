@@ -159,6 +159,18 @@ texts! {
         zh "{bytes}，用时 {time}（{rate}/s）"
     }
 
+    /// The terminal is too narrow for a picture.
+    no_room_for_qr_code(columns: u64, needed: u64) {
+        en "the QR code needs {needed} columns, and this terminal has {columns}; widen it and start again, or open the URL above"
+        zh "二维码需要 {needed} 列，而这个终端只有 {columns} 列；请加宽后重新启动，或者直接打开上面的网址"
+    }
+
+    /// There is no picture of what is so long.
+    url_too_long_for_qr_code() {
+        en "the URL is too long for a QR code"
+        zh "网址太长，无法显示为二维码"
+    }
+
     /// Where lines found no room.
     missing(lines: u64) {
         en "({lines} lines are missing here: they came too fast)"

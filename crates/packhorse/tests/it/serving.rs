@@ -259,9 +259,22 @@ fn what_the_system_does_not_have_is_said() {
 }
 
 #[test]
-fn a_qr_code_is_printed_on_request() {
+fn a_qr_code_of_the_browsers_url_is_printed_on_request() {
     let sandbox = Sandbox::new();
     let server = sandbox.serve(&["--qr"]);
+    let url = server.web_url.clone();
     let ended = server.stop().code(0);
-    assert!(ended.text().lines().count() > 10, "{}", ended.text());
+    let (_, picture) = ended.text().split_once(&format!("{url}\n")).unwrap();
+    let lines: Vec<Vec<char>> = picture.lines().map(|line| line.chars().collect()).collect();
+    let code = qrcode::QrCode::new(&url).unwrap();
+    let columns = code.width() + 8;
+    assert_eq!(lines.len(), columns.div_ceil(2));
+    for (y, x) in (0..columns).flat_map(|y| (0..columns).map(move |x| (y, x))) {
+        // Without colours the white is drawn.
+        let drawn = if y % 2 == 0 { "█▀" } else { "█▄" };
+        let is_dark = !drawn.contains(lines[y / 2][x]);
+        let inside = |place: usize| (4..columns - 4).contains(&place);
+        let expected = inside(x) && inside(y) && code[(x - 4, y - 4)] == qrcode::Color::Dark;
+        assert_eq!(is_dark, expected, "{x}, {y}:\n{picture}");
+    }
 }

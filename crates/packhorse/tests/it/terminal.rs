@@ -209,3 +209,53 @@ fn the_shell_completes_names_and_remembers_lines() {
     terminal.send("", "Enter");
     terminal.wait_for("code=0");
 }
+
+#[test]
+fn a_qr_code_is_black_on_white_where_it_has_room() {
+    let sandbox = Sandbox::new();
+    let Some(terminal) = Terminal::open(&sandbox) else {
+        return;
+    };
+    let serve = format!(
+        "{} serve --qr --listen 127.0.0.1:0; echo code=$?",
+        env!("CARGO_BIN_EXE_packhorse")
+    );
+    for (variable, is_coloured) in [("NO_COLOR=", true), ("NO_COLOR=1", false)] {
+        terminal.tmux(&["resize-window", "-x", "80", "-y", "60"]);
+        terminal.send(&format!("clear; {variable} {serve}"), "Enter");
+        // Where there is no colour, the white is drawn.
+        let corner = if is_coloured {
+            "\n    █▀▀▀▀▀█ "
+        } else {
+            "\n████ ▄▄▄▄▄ █"
+        };
+        terminal.wait_until(|screen| screen.contains(corner) && screen.contains("0 B sent"));
+        let escapes = terminal.tmux(&["capture-pane", "-p", "-e"]);
+        assert_eq!(
+            escapes.contains("\x1b[38;5;16m"),
+            is_coloured,
+            "{escapes:?}"
+        );
+        assert_eq!(
+            escapes.contains("\x1b[48;5;231m"),
+            is_coloured,
+            "{escapes:?}"
+        );
+        terminal.send("", "C-c");
+        terminal.wait_for("code=0");
+    }
+    for (locale, sentence) in [
+        ("C.UTF-8", "theQRcodeneeds41columns,andthisterminalhas40;"),
+        ("zh_CN.UTF-8", "二维码需要41列，而这个终端只有40列；"),
+    ] {
+        terminal.tmux(&["resize-window", "-x", "40", "-y", "60"]);
+        terminal.send(&format!("clear; LC_ALL={locale} {serve}"), "Enter");
+        let screen = terminal.wait_until(|screen| {
+            let words: String = screen.split_whitespace().collect();
+            words.contains(sentence)
+        });
+        assert!(!screen.contains('█'), "{screen}");
+        terminal.send("", "C-c");
+        terminal.wait_for("code=0");
+    }
+}
