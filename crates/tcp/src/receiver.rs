@@ -126,9 +126,8 @@ impl Receiver {
             arrival.finished = true;
         }
         let is_unusual = arrival.out_of_order || arrival.duplicate || self.next == before;
-        if is_unusual || had_hole || fin || arrival.finished {
-            // RFC 5681 §4.2: out of order, filling a hole, or nothing new: at once. A FIN,
-            // too, that comes or that has waited for what lies before it.
+        if is_unusual || had_hole || fin {
+            // RFC 5681 §4.2: out of order, filling a hole, or nothing new: at once. A FIN, too.
             self.acks.demand();
         } else {
             self.acks.on_data(arrival.ready, now);
