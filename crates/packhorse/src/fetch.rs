@@ -18,7 +18,7 @@ use tokio::signal::unix::SignalKind;
 use crate::exit::{CommandError, Exit, OrExit};
 use crate::progress::{Moment, ProgressLine};
 use crate::so_far::SoFar;
-use crate::text::Text;
+use crate::text::{Text, files};
 use crate::trust::Server;
 
 /// Threads that serve the network: a download has few connections.
@@ -148,9 +148,10 @@ fn explain(error: &DownloadError, server: &Server) -> CommandError {
         DownloadError::Connect(error) => server.explain(error),
         DownloadError::Refused(refusal) => CommandError::new(Exit::SomeFailed, refusal),
         DownloadError::Filter(_) | DownloadError::NotFile => CommandError::usage(error),
-        DownloadError::Destination(_) | DownloadError::Worker => {
-            CommandError::new(Exit::LocalIo, error)
+        DownloadError::Destination(error) => {
+            CommandError::new(Exit::LocalIo, files::destination(error))
         }
+        DownloadError::Worker => CommandError::new(Exit::LocalIo, error),
     }
 }
 

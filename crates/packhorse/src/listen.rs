@@ -21,6 +21,7 @@ use crate::exit::{CommandError, Exit, OrExit, Outcome, output_ended};
 use crate::output::{print, say};
 use crate::settings::ListenSettings;
 use crate::signals::Signals;
+use crate::text::port;
 
 /// What has happened and is not printed yet; peers wait then.
 const EVENTS_WAITING_MAX: usize = 64;
@@ -56,7 +57,8 @@ async fn listen(settings: ListenSettings) -> Outcome {
     } = settings;
     let mut signals = Signals::new().or_exit(Exit::LocalIo, || "cannot listen to signals")?;
     let listener = ClearListener::bind(&place.look_up().await?, backlog)
-        .map_err(|error| CommandError::new(Exit::LocalIo, error))?;
+        .map_err(|error| port::cannot_bind(&error, "packhorse listen :0"))
+        .map_err(|text| CommandError::new(Exit::LocalIo, text))?;
     let local = listener.local_addresses();
     let (events, happened) = mpsc::channel(EVENTS_WAITING_MAX);
     let is_typed = messages.answer == Answer::Nothing;

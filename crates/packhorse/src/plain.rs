@@ -25,6 +25,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::cat::{Output, Shape};
 use crate::exit::{CommandError, Exit, OrExit, output_ended};
+use crate::text::files;
 
 /// What is said wherever something came in the plain mode.
 const NOT_VERIFIED: &str =
@@ -270,7 +271,7 @@ fn explain(error: &PlainError) -> CommandError {
 }
 
 fn unusable(error: &DestinationError) -> CommandError {
-    CommandError::new(Exit::LocalIo, error)
+    CommandError::new(Exit::LocalIo, files::destination(error))
 }
 
 fn unwritten(error: &EntryError, advice: &str) -> CommandError {

@@ -36,6 +36,7 @@ use crate::rate::Rate;
 use crate::secret_file::read_or_make;
 use crate::settings::{AccessSettings, ServeSettings};
 use crate::signals::Signals;
+use crate::text::{files, port};
 use crate::time_span::TimeSpan;
 
 /// Disk jobs that wait beyond those that are under way.
@@ -247,7 +248,10 @@ async fn bind(
             BindError::Congestion { .. } => Exit::Usage,
             BindError::Nowhere | BindError::Address { .. } => Exit::LocalIo,
         };
-        CommandError::new(exit, error)
+        CommandError::new(
+            exit,
+            port::cannot_bind(&error, "packhorse serve --listen :0"),
+        )
     })
 }
 
@@ -256,19 +260,24 @@ fn open_source(settings: &ServeSettings) -> Result<Arc<dyn Source>, CommandError
     if let [only] = settings.paths.as_slice()
         && only.is_dir()
     {
-        let shown = Escaped(only.as_os_str().as_encoded_bytes());
-        let source = DirectorySource::open(disk, only)
-            .or_exit(Exit::SomeFailed, || format!("cannot serve `{shown}`"))?;
-        return Ok(Arc::new(source));
+        let source = DirectorySource::open(disk, only).map_err(|error| SelectionError::Open {
+            path: only.clone(),
+            error,
+        });
+        return Ok(Arc::new(source.map_err(unservable)?));
     }
-    let source = SelectionSource::open(&disk, &settings.paths).map_err(|error| CommandError {
-        exit: match error {
-            SelectionError::Open { .. } => Exit::SomeFailed,
-            SelectionError::Name { .. } | SelectionError::SameName { .. } => Exit::Usage,
-        },
-        error: error.into(),
-    })?;
+    let source = SelectionSource::open(&disk, &settings.paths).map_err(unservable)?;
     Ok(Arc::new(source))
+}
+
+fn unservable(error: SelectionError) -> CommandError {
+    match &error {
+        SelectionError::Open { path, error: why } => {
+            let text = files::unservable(path, why).unwrap_or_else(|| error.into());
+            CommandError::new(Exit::SomeFailed, text)
+        }
+        SelectionError::Name { .. } | SelectionError::SameName { .. } => CommandError::usage(error),
+    }
 }
 
 fn load_identity(settings: &ServeSettings) -> Result<Identity, CommandError> {

@@ -7,6 +7,7 @@ pub(crate) mod address;
 pub(crate) mod failure;
 pub(crate) mod files;
 pub(crate) mod log;
+pub(crate) mod port;
 pub(crate) mod progress;
 pub(crate) mod usage;
 pub(crate) mod wrapping;
@@ -150,6 +151,7 @@ mod tests {
             address::ALL,
             files::ALL,
             log::ALL,
+            port::ALL,
             progress::ALL,
             usage::ALL,
         ];

@@ -114,6 +114,12 @@ pub enum OpenError {
     /// It was closed before its first byte, as a port scan or a health check does.
     #[error("the client left without a word")]
     Silent,
+    /// The client does not take this server for the one that it means.
+    #[error(
+        "it expected another identity: its address is another server's or an old one, or it is a \
+         browser that was not told to trust this one"
+    )]
+    IdentityRefused,
     /// The TLS handshake failed; the client was sent an alert that says why.
     #[error("the TLS handshake failed: {0}")]
     Tls(#[source] io::Error),

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 use std::time::Duration;
 
+use packhorse_transport::accept::OpenError;
 use serde_json::Value;
 use tracing::Level;
 
@@ -59,13 +60,22 @@ fn words(event: &LogEvent) -> Text {
         "left" => log::left(peer),
         "lost" if event.has("bytes") => log::lost_after(peer, &amount(event), why),
         "lost" => log::lost(peer, why),
-        "turned away" if event.has("error") => log::turned_away_because(peer, why),
+        "turned away" if event.has("error") => log::turned_away_because(peer, &reason(why)),
         "turned away" => log::turned_away(peer),
         "no room for the QR code" => {
             log::no_room_for_qr_code(event.count("columns"), event.count("needed"))
         }
         "the URL is too long for a QR code" => log::url_too_long_for_qr_code(),
         _ => as_it_is(event),
+    }
+}
+
+/// Why someone is turned away, in the person's language where that is often the reason.
+fn reason(why: &str) -> Text {
+    let usual = [OpenError::IdentityRefused];
+    match usual.into_iter().find(|error| error.to_string() == why) {
+        Some(error) => error.into(),
+        None => why.into(),
     }
 }
 

@@ -30,7 +30,7 @@ use packhorse_storage::destination::{DestinationError, EntryError};
 use packhorse_storage::selection::SelectionError;
 use packhorse_storage::status::Kind;
 use packhorse_storage::workers::JobLost;
-use packhorse_transport::accept::AcceptError;
+use packhorse_transport::accept::{AcceptError, OpenError};
 use packhorse_transport::dial::{DialError, Stage};
 use packhorse_transport::identity::IdentityError;
 use packhorse_transport::kernel::BindError;
@@ -90,6 +90,19 @@ impl Worded for AcceptError {
             Self::Broken(error) => ("再也无法接受连接", error),
         };
         Some(format!("{what}：{}", chinese(error)))
+    }
+}
+
+impl Worded for OpenError {
+    fn in_chinese(&self) -> Option<String> {
+        Some(match self {
+            Self::Silent => "客户端什么也没有发来就离开了".into(),
+            Self::IdentityRefused => "它要找的是另一个身份：它的地址属于别的服务器或已经过时，\
+                                      或者它是尚未获准信任本服务器的浏览器"
+                .into(),
+            Self::Tls(error) => format!("TLS 握手失败：{}", chinese(error)),
+            Self::Io(error) => format!("连接在建立之前中断：{}", chinese(error)),
+        })
     }
 }
 

@@ -142,7 +142,7 @@ texts! {
     }
 
     /// A peer is not admitted.
-    turned_away_because(peer: &str, why: &str) {
+    turned_away_because(peer: &str, why: &Text) {
         en "{peer} was turned away: {why}"
         zh "未接纳 {peer}：{why}"
     }

@@ -169,6 +169,11 @@ impl Sandbox {
         if !flags.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
+        self.serve_by(&mut command)
+    }
+
+    /// The server that `command` starts, as soon as it accepts connections.
+    pub(crate) fn serve_by(&self, command: &mut Command) -> Server<'_> {
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let (stderr, stderr_reader) = read_along(child.stderr.take());

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{Acceptor, NoServerSessionStorage};
+use rustls::{AlertDescription, ServerConfig};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, timeout};
@@ -173,6 +173,12 @@ async fn first_bytes<S: AsyncRead + Unpin>(
 
 fn open_error(error: io::Error) -> OpenError {
     match engine_error(&error) {
+        // What a client sends whose check of the certificate fails (RFC 8446 §6.2).
+        Some(rustls::Error::AlertReceived(
+            AlertDescription::BadCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA,
+        )) => OpenError::IdentityRefused,
         Some(_) => OpenError::Tls(error),
         None => OpenError::Io(error),
     }

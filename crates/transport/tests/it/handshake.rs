@@ -77,7 +77,10 @@ async fn another_identity_is_refused() {
         "{error}"
     );
     assert!(error.is_refusal_of_trust() && !error.is_worth_retrying());
-    assert!(matches!(opened, Err(OpenError::Tls(_))), "{opened:?}");
+    assert!(
+        matches!(opened, Err(OpenError::IdentityRefused)),
+        "{opened:?}"
+    );
 }
 
 /// A server with our settings in everything but what a case changes.

@@ -26,6 +26,7 @@ fn kind(opened: &OpenOutcome) -> &'static str {
         },
         Ok(Opened::Clear { .. }) => "clear",
         Err(OpenError::Silent) => "silent",
+        Err(OpenError::IdentityRefused) => "identity refused",
         Err(OpenError::Tls(_)) => "tls error",
         Err(OpenError::Io(_)) => "io error",
     }
