@@ -13,7 +13,7 @@ impl Sender {
         {
             match deadline.reason() {
                 Reason::Retransmit => self.handle_rto(now, stats),
-                Reason::LossProbe => self.handle_loss_probe(now, stats),
+                Reason::LossProbe => self.handle_loss_probe(now),
                 Reason::Reordering => {
                     self.reordering_due = None;
                     self.handle_reordering_timeout(now, stats);
@@ -29,14 +29,12 @@ impl Sender {
         }
     }
 
-    fn handle_loss_probe(&mut self, now: Instant, stats: &mut Stats) {
+    fn handle_loss_probe(&mut self, now: Instant) {
         self.tail.cancel();
         if self.board.is_empty() {
             return;
         }
-        stats.loss_probes += 1;
         self.urge = Urge::LossProbe;
-        self.tail.on_sent(self.board.next(), true);
         // RFC 8985 §7.3: the time-out counts from the probe.
         self.timer.restart(now);
     }

@@ -83,6 +83,10 @@ impl Sender {
         };
         match decision {
             Decision::Retransmit { start, end } => {
+                if urge == Urge::LossProbe {
+                    stats.loss_probes += 1;
+                    self.tail.on_sent(self.board.next(), true);
+                }
                 Some(self.retransmit(start, end, now, stamp, stats))
             }
             Decision::New { end } => Some(self.send_new(end, urge, now, stats)),
@@ -239,6 +243,7 @@ impl Sender {
         self.timer_after_sending(now);
         self.after_sending(end - start, now);
         if urge == Urge::LossProbe {
+            stats.loss_probes += 1;
             self.tail.on_sent(self.board.next(), false);
         } else {
             self.schedule_loss_probe(now);

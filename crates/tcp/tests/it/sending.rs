@@ -74,6 +74,22 @@ fn a_lost_tail_is_probed_before_the_time_out() {
     assert_eq!((stats.loss_probes, stats.rtos), (1, 0));
 }
 
+/// RFC 8985 §7.3: a probe that the peer's window holds back has told of nothing.
+#[test]
+fn a_probe_that_was_not_sent_mends_no_loss() {
+    let mut lab = Lab::established(&plain());
+    lab.write(3_000);
+    // The last segment lies behind the edge now.
+    lab.hear(say(1, 1).window(1_500));
+    assert_eq!(lab.pass(250), []);
+    lab.hear(say(1, 3_001));
+    lab.write(1_000);
+    lab.pass(100);
+    lab.hear(say(1, 4_001));
+    let stats = lab.connection.stats();
+    assert_eq!((stats.loss_probes, stats.ssthresh), (0, u64::MAX));
+}
+
 /// RFC 5681 §3.1: the threshold is set anew if another segment's timer runs out, and not if the
 /// same one's does.
 #[test]
