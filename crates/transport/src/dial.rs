@@ -78,7 +78,7 @@ pub enum DialError {
         place: HostPort,
     },
     /// Silence.
-    #[error("{place} did not answer within {after:?} ({})", stage.waited_for())]
+    #[error("{place} did not answer within {after:?}: {}", stage.silence())]
     TimedOut {
         /// What was dialled.
         place: HostPort,
@@ -88,7 +88,10 @@ pub enum DialError {
         after: Duration,
     },
     /// There is no way to any of the addresses from here.
-    #[error("{place} cannot be reached from here: {source}")]
+    #[error(
+        "there is no way to {place} from here ({source}): check the address and this machine's \
+         network"
+    )]
     Unreachable {
         /// What was dialled.
         place: HostPort,
@@ -175,10 +178,16 @@ impl DialError {
 }
 
 impl Stage {
-    fn waited_for(self) -> &'static str {
+    /// What silence most likely means, and what to do.
+    fn silence(self) -> &'static str {
         match self {
-            Self::Lookup => "while looking up its name",
-            Self::Connect => "while connecting",
+            Self::Lookup => {
+                "its name could not be looked up; check this machine's network, or give its number"
+            }
+            Self::Connect => {
+                "a firewall may keep silent in its place, or it is switched off; check the \
+                 address, and that the firewall lets the port through"
+            }
             Self::Handshake => "it accepted the connection, but is it a Packhorse server?",
         }
     }

@@ -121,6 +121,8 @@ SIGTERM 或 Ctrl-C 一次：等正在进行的传送结束；两次：立即结�
   packhorse get - < address.txt                     密钥不会出现在 `ps` 中
   packhorse get plain://host:7225/a.txt             明文模式：不做任何校验
 
+进度只显示在终端上；写入管道时，只有失败的内容和最后一行，--json 每秒报告一次进度。
+
 再次执行同一命令，只会获取缺少的部分。",
     },
     Help {

@@ -20,6 +20,9 @@ Examples:
   packhorse get - < address.txt                     the key is not seen in `ps`
   packhorse get plain://host:7225/a.txt             in the plain mode: nothing is verified
 
+How far it is shows on a terminal only. On a pipe come what fails and a last line; --json says how
+far it is once a second.
+
 The same command again fetches what is missing and nothing else.";
 
 /// Fetch files and whole trees

@@ -173,14 +173,20 @@ impl Worded for DialError {
                 after,
             } => {
                 let stage = match stage {
-                    Stage::Lookup => "正在查询其名字",
-                    Stage::Connect => "正在连接",
+                    Stage::Lookup => "查不到它的名字；请检查本机的网络，或改用 IP 地址",
+                    Stage::Connect => {
+                        "可能有防火墙默默丢弃了连接，或对方没有开机；请检查地址，以及防火墙是否放行\
+                         该端口"
+                    }
                     Stage::Handshake => "它接受了连接，但它是 Packhorse 服务器吗？",
                 };
-                format!("{place} 在 {after:?} 之内没有应答（{stage}）")
+                format!("{place} 在 {after:?} 之内没有应答：{stage}")
             }
             Self::Unreachable { place, source } => {
-                format!("从这里无法到达 {place}：{}", chinese(source))
+                format!(
+                    "从这里没有通往 {place} 的路（{}）：请检查地址和本机的网络",
+                    chinese(source)
+                )
             }
             Self::HungUp { place } => {
                 format!("{place} 随即关闭了连接：它可能太忙，或者不是 Packhorse 服务器")
@@ -593,6 +599,67 @@ impl Worded for ReadlineError {
         match self {
             Self::Io(error) => error.in_chinese(),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use packhorse_protocol::address::HostPort;
+
+    use super::*;
+    use crate::language::Language;
+
+    #[test]
+    fn ways_to_get_no_connection_are_told_apart() {
+        let place = || HostPort::parse("host:7225", None).unwrap();
+        let timed_out = |stage| DialError::TimedOut {
+            place: place(),
+            stage,
+            after: Duration::from_secs(15),
+        };
+        let not_found = DialError::NotFound {
+            place: place(),
+            source: io::Error::other("Name or service not known"),
+        };
+        let unreachable = DialError::Unreachable {
+            place: place(),
+            source: io::Error::from_raw_os_error(113),
+        };
+        let cases = [
+            (
+                timed_out(Stage::Connect),
+                "a firewall may keep silent",
+                "防火墙",
+            ),
+            (
+                timed_out(Stage::Lookup),
+                "could not be looked up",
+                "查不到它的名字",
+            ),
+            (
+                timed_out(Stage::Handshake),
+                "is it a Packhorse server",
+                "它是 Packhorse 服务器吗",
+            ),
+            (
+                DialError::Refused { place: place() },
+                "refused the connection",
+                "拒绝了连接",
+            ),
+            (unreachable, "there is no way to", "没有通往"),
+            (not_found, "no address was found", "找不到"),
+        ];
+        for (at, (error, ..)) in cases.iter().enumerate() {
+            let english = Text::from(error).to_string();
+            let chinese = Language::Chinese.render(|| Text::from(error).to_string());
+            for (other, (_, english_words, chinese_words)) in cases.iter().enumerate() {
+                let is_own = at == other;
+                assert_eq!(english.contains(english_words), is_own, "{english}");
+                assert_eq!(chinese.contains(chinese_words), is_own, "{chinese}");
+            }
         }
     }
 }

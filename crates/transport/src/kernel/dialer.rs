@@ -246,4 +246,29 @@ mod tests {
             assert!(error.starts_with(expected), "{error}");
         }
     }
+
+    #[test]
+    fn each_answer_of_the_system_has_its_words() {
+        let place = HostPort::parse("host:1", None).unwrap();
+        let dialer = ClearDialer::new(place);
+        let silent = "host:1 did not answer within 15s: a firewall may keep silent";
+        let no_way = "there is no way to host:1 from here";
+        let refused = "host:1 refused the connection: check the port";
+        let failed = "the connection to host:1 failed";
+        let cases = [
+            (Errno::TIMEDOUT, silent),
+            (Errno::CONNREFUSED, refused),
+            (Errno::HOSTUNREACH, no_way),
+            (Errno::NETUNREACH, no_way),
+            (Errno::NETDOWN, no_way),
+            (Errno::ADDRNOTAVAIL, no_way),
+            (Errno::AFNOSUPPORT, no_way),
+            (Errno::CONNRESET, failed),
+            (Errno::PERM, failed),
+        ];
+        for (errno, words) in cases {
+            let error = dialer.connect_error(vec![errno.into()]).to_string();
+            assert!(error.starts_with(words), "{error}");
+        }
+    }
 }
