@@ -25,6 +25,7 @@ use crate::output::say;
 use crate::rate::Rate;
 use crate::so_far::SoFar;
 use crate::sole_file::sole_file;
+use crate::text::machine;
 use crate::trust::{self, Server, TrustSettings};
 
 /// What is verified and not written yet.
@@ -232,7 +233,7 @@ impl Output {
         let writer = thread::Builder::new()
             .name("output".into())
             .spawn(move || handle.block_on(self.write_all(fetched, &count)))
-            .or_exit(Exit::LocalIo, || "cannot start a thread")?;
+            .or_exit(Exit::LocalIo, machine::no_thread)?;
         let result = fetch(pipe).await;
         let ended = writer.join().expect("writing does not panic");
         Ok((result, ended.map(|()| written.load(Ordering::Relaxed))))

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::exit::{CommandError, Exit, OrExit, output_ended};
 use crate::progress::Moment;
 use crate::so_far::{Again, SoFar};
+use crate::text::machine;
 
 /// A path in a line of JSON.
 #[derive(Debug, Serialize)]
@@ -246,7 +247,7 @@ impl EventLog {
         let make = |path: &Path| {
             let made = File::create(path);
             let file = made.or_exit(Exit::LocalIo, || {
-                format!("cannot write the report {}", path.display())
+                machine::cannot_write_report(path.display())
             })?;
             Ok((path.to_owned(), Lines::new(file)))
         };

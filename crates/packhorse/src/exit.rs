@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 
-use crate::text::Text;
+use crate::text::{Text, machine};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +134,7 @@ pub(crate) fn output_ended(error: io::Error) -> Outcome {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Ok(Exit::Done);
     }
-    Err(error).or_exit(Exit::LocalIo, || "standard output cannot be written to")
+    Err(error).or_exit(Exit::LocalIo, machine::no_output)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use tokio::signal::unix::SignalKind;
 use crate::exit::{CommandError, Exit, OrExit};
 use crate::progress::{Moment, ProgressLine};
 use crate::so_far::SoFar;
-use crate::text::{Text, files};
+use crate::text::{Text, files, machine};
 use crate::trust::Server;
 
 /// Threads that serve the network: a download has few connections.
@@ -36,7 +36,7 @@ pub(crate) fn client_runtime() -> Result<Runtime, CommandError> {
         .worker_threads(NETWORK_THREADS)
         .enable_all()
         .build()
-        .or_exit(Exit::LocalIo, || "cannot start the runtime")?;
+        .or_exit(Exit::LocalIo, machine::no_runtime)?;
     outlive_size_limits(&runtime);
     Ok(runtime)
 }
@@ -58,7 +58,7 @@ pub(crate) fn client_workers() -> Result<Arc<DiskWorkers>, CommandError> {
     let cores = available_parallelism().map_or(1, usize::from);
     DiskWorkers::new(4.max(2 * cores), DISK_JOBS_WAITING_MAX)
         .map(Arc::new)
-        .or_exit(Exit::LocalIo, || "cannot start the disk workers")
+        .or_exit(Exit::LocalIo, machine::no_disk_workers)
 }
 
 /// What is fetched, and to where.

@@ -14,16 +14,16 @@ use packhorse_storage::destination::DestinationOptions;
 use packhorse_storage::workers::DiskWorkers;
 
 use self::observer::GetObserver;
-use crate::byte_count::{ByteCount, Counted, TimeTaken};
+use crate::byte_count::{ByteCount, TimeTaken};
 use crate::cat::{self, CatSettings};
 use crate::events::{EventLog, Record};
 use crate::exit::{CommandError, Exit, Outcome};
 use crate::fetch::{Fetch, FetchEnd, client_runtime, client_workers};
 use crate::progress::{Moment, ProgressLine};
 use crate::settings::{GetDestination, GetSettings};
-use crate::so_far::{Again, SoFar};
+use crate::so_far::SoFar;
 use crate::sole_file::sole_file;
-use crate::text;
+use crate::text::{self, Text, fetching};
 use crate::trust::{self, Server, TrustSettings};
 
 /// Fetches what was asked for, one address after the other.
@@ -218,64 +218,60 @@ pub(crate) struct Summary {
     pub(crate) wanted: (u64, u64),
 }
 
-impl Display for Summary {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Summary {
+    fn words(&self) -> Text {
         let all = self.all;
+        let counts = [
+            (all.files_kept, text::progress::kept as fn(_) -> _),
+            (all.links, fetching::linked),
+            (all.skipped, fetching::skipped),
+            (all.failed, text::progress::failed),
+            (all.unfinished, fetching::unfinished),
+        ];
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+        let done = counts.fold(self.fetched(), |done, (count, what)| done.and(&what(count)));
+        let resumed = all.bytes_resumed > 0;
+        let half_done = all.half_done > 0;
+        let remarks = [
+            resumed.then(|| fetching::resumed(ByteCount(all.bytes_resumed))),
+            all.again.words(),
+            half_done.then(|| {
+                let files = text::log::files(all.half_done);
+                fetching::half_done(ByteCount(all.half_done_bytes), &files)
+            }),
+        ];
+        let remarks = remarks.iter().flatten();
+        remarks.fold(done, Text::then)
+    }
+
+    fn fetched(&self) -> Text {
         if self.dry_run {
             let (files, bytes) = self.wanted;
-            write!(
-                out,
-                "would fetch {}, {}",
-                Counted(files, "file"),
-                ByteCount(bytes)
-            )?;
-        } else {
-            let seconds = self.elapsed.as_secs_f64();
-            write!(out, "fetched {}", Counted(all.files_fetched, "file"))?;
-            if all.bytes_fetched > 0 {
-                write!(out, ", {}", ByteCount(all.bytes_fetched))?;
-            }
-            write!(out, " in {}", TimeTaken(self.elapsed))?;
-            if all.bytes_fetched > 0 {
-                let rate = all.bytes_fetched as f64 / seconds.max(1e-3);
-                write!(out, " ({}/s)", ByteCount(rate as u64))?;
+            return fetching::would_fetch(&text::log::files(files), ByteCount(bytes));
+        }
+        let files = text::log::files(self.all.files_fetched);
+        let time = TimeTaken(self.elapsed);
+        match self.all.bytes_fetched {
+            0 => fetching::fetched(&files, time),
+            bytes => {
+                let rate = bytes as f64 / self.elapsed.as_secs_f64().max(1e-3);
+                fetching::fetched_bytes(&files, ByteCount(bytes), time, ByteCount(rate as u64))
             }
         }
-        let counts = [
-            (all.files_kept, "kept"),
-            (all.links, "linked"),
-            (all.skipped, "skipped"),
-            (all.failed, "failed"),
-            (all.unfinished, "unfinished"),
-        ];
-        for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
-            write!(out, ", {count} {what}")?;
-        }
-        if all.bytes_resumed > 0 {
-            write!(
-                out,
-                "; went on with {} of an interrupted run",
-                ByteCount(all.bytes_resumed)
-            )?;
-        }
-        if all.again != Again::default() {
-            write!(out, "; {}", all.again)?;
-        }
-        if all.half_done > 0 {
-            write!(
-                out,
-                "; kept {} of {} half done: run the same command again to go on",
-                ByteCount(all.half_done_bytes),
-                Counted(all.half_done, "file")
-            )?;
-        }
-        Ok(())
+    }
+}
+
+impl Display for Summary {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.words().fmt(out)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::language::Language;
+    use crate::so_far::Again;
 
     #[test]
     fn the_last_line_says_what_was_done() {
@@ -338,6 +334,14 @@ mod tests {
              run; fetched again: 1 B damaged on the way, 2.00 kB left by an interrupted run and not \
              right, 3 B changed on the server meanwhile, 4 B not confirmed by the disk; kept \
              51.4 MB of 2 files half done: run the same command again to go on"
+        );
+        let chinese = Language::Chinese.render(|| summary.to_string());
+        assert_eq!(
+            chinese,
+            "已获取 1 个文件，3.00 MB，用时 1.0 s（3.00 MB/s）；沿用了中断的运行留下的 5.00 MB；\
+             重新获取：途中损坏的 1 B，中断的运行留下而内容有误的 2.00 kB，\
+             其间在服务器上改变的 3 B，磁盘没有确认的 4 B；\
+             2 个文件尚未完成，已保留 51.4 MB：再次运行同一命令即可接着进行"
         );
     }
 }

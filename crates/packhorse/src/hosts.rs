@@ -12,6 +12,7 @@ use packhorse_protocol::path::RelativePath;
 
 use crate::exit::{CommandError, Exit, OrExit};
 use crate::state::State;
+use crate::text::{files, machine};
 
 /// The files, and the one whose lock whoever changes either holds.
 const FILE: &str = "hosts";
@@ -56,7 +57,7 @@ impl<'a> Hosts<'a> {
     /// The file cannot be written, or is damaged.
     pub(crate) fn remember(self, place: &HostPort, pin: Pin) -> Result<(), CommandError> {
         let path = self.state.file_in_place(self.file)?;
-        let failed = || format!("cannot remember the server in {}", path.display());
+        let failed = || machine::cannot_remember(path.display());
         let lock = self
             .state
             .file(LOCK_FILE)
@@ -94,7 +95,7 @@ impl<'a> Hosts<'a> {
 fn read(path: &Path) -> Result<String, CommandError> {
     match fs::read_to_string(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
-        read => read.or_exit(Exit::LocalIo, || format!("cannot read {}", path.display())),
+        read => read.or_exit(Exit::LocalIo, || files::cannot_read(path.display())),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::exit::{CommandError, Exit, OrExit, Outcome, output_ended};
 use crate::output::{print, say};
 use crate::settings::ListenSettings;
 use crate::signals::Signals;
-use crate::text::port;
+use crate::text::{machine, port};
 
 /// What has happened and is not printed yet; peers wait then.
 const EVENTS_WAITING_MAX: usize = 64;
@@ -42,7 +42,7 @@ pub(crate) fn run(settings: ListenSettings) -> Outcome {
         maximum,
     };
     let _ = setrlimit(Resource::Nofile, all);
-    let runtime = Runtime::new().or_exit(Exit::LocalIo, || "cannot start the runtime")?;
+    let runtime = Runtime::new().or_exit(Exit::LocalIo, machine::no_runtime)?;
     let outcome = runtime.block_on(listen(settings));
     // What still runs now waits for input that may never come.
     runtime.shutdown_background();
@@ -55,7 +55,7 @@ async fn listen(settings: ListenSettings) -> Outcome {
         messages,
         backlog,
     } = settings;
-    let mut signals = Signals::new().or_exit(Exit::LocalIo, || "cannot listen to signals")?;
+    let mut signals = Signals::new().or_exit(Exit::LocalIo, machine::no_signals)?;
     let listener = ClearListener::bind(&place.look_up().await?, backlog)
         .map_err(|error| port::cannot_bind(&error, "packhorse listen :0"))
         .map_err(|text| CommandError::new(Exit::LocalIo, text))?;
@@ -106,7 +106,7 @@ fn print_elsewhere(
     thread::Builder::new()
         .name("output".into())
         .spawn(print)
-        .or_exit(Exit::LocalIo, || "cannot start a thread")?;
+        .or_exit(Exit::LocalIo, machine::no_thread)?;
     Ok(told)
 }
 
@@ -148,7 +148,7 @@ fn read_typed(peers: Peers) -> Result<(), CommandError> {
     thread::Builder::new()
         .name("input".into())
         .spawn(move || typist.run())
-        .or_exit(Exit::LocalIo, || "cannot start a thread")?;
+        .or_exit(Exit::LocalIo, machine::no_thread)?;
     Ok(())
 }
 

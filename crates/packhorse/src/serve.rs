@@ -36,7 +36,7 @@ use crate::rate::Rate;
 use crate::secret_file::read_or_make;
 use crate::settings::{AccessSettings, ServeSettings};
 use crate::signals::Signals;
-use crate::text::{files, port};
+use crate::text::{files, machine, port};
 use crate::time_span::TimeSpan;
 
 /// Disk jobs that wait beyond those that are under way.
@@ -53,7 +53,7 @@ const DESCRIPTORS_PER_CLIENT: u64 = 4;
 
 /// Serves until told to stop.
 pub(crate) fn run(settings: ServeSettings) -> Outcome {
-    let log = Log::start(settings.log_format).or_exit(Exit::LocalIo, || "cannot start the log")?;
+    let log = Log::start(settings.log_format).or_exit(Exit::LocalIo, machine::no_log)?;
     let outcome = start(settings, &log);
     log.close();
     outcome
@@ -72,7 +72,7 @@ fn start(mut settings: ServeSettings, log: &Log) -> Outcome {
         };
         log.hide(vec![key.reveal(), token.reveal()]);
     }
-    let runtime = Runtime::new().or_exit(Exit::LocalIo, || "cannot start the runtime")?;
+    let runtime = Runtime::new().or_exit(Exit::LocalIo, machine::no_runtime)?;
     let outcome = runtime.block_on(serve(settings, source, &identity, token, log));
     // What still runs now is what was told to end and does not.
     runtime.shutdown_background();
@@ -87,13 +87,13 @@ async fn serve(
     log: &Log,
 ) -> Outcome {
     // Before the address is printed: whoever reads it may end the server at once.
-    let signals = Signals::new().or_exit(Exit::LocalIo, || "cannot listen to signals")?;
+    let signals = Signals::new().or_exit(Exit::LocalIo, machine::no_signals)?;
     let listener = bind(&settings, identity).await?;
     let local = listener.local_addresses();
     let congestion = listener.congestion().map(str::to_owned);
     let cores = available_parallelism().map_or(1, usize::from);
     let workers = DiskWorkers::new(4.max(2 * cores), DISK_JOBS_WAITING_MAX)
-        .or_exit(Exit::LocalIo, || "cannot start the disk workers")?;
+        .or_exit(Exit::LocalIo, machine::no_disk_workers)?;
     let key = Key {
         pin: identity.pin(),
         token: token.clone(),
@@ -290,9 +290,7 @@ fn load_identity(settings: &ServeSettings) -> Result<Identity, CommandError> {
         Ok(identity.to_pem().into_bytes())
     };
     let pem = load_secret(&path, make)?;
-    Identity::from_pem(&pem).or_exit(Exit::Usage, || {
-        format!("cannot use the identity in {}", path.display())
-    })
+    Identity::from_pem(&pem).or_exit(Exit::Usage, || machine::not_an_identity(path.display()))
 }
 
 fn load_web_certificate(settings: &ServeSettings) -> Result<Option<WebCertificate>, CommandError> {
@@ -301,13 +299,13 @@ fn load_web_certificate(settings: &ServeSettings) -> Result<Option<WebCertificat
     };
     let read = |path: &Path| {
         let shown = Escaped(path.as_os_str().as_encoded_bytes());
-        std::fs::read(path).or_exit(Exit::Usage, || format!("cannot read {shown}"))
+        std::fs::read(path).or_exit(Exit::Usage, || files::cannot_read(shown))
     };
     WebCertificate::from_pem(&read(chain)?, &read(key)?)
         .map(Some)
         .or_exit(Exit::Usage, || {
             let chain = Escaped(chain.as_os_str().as_encoded_bytes());
-            format!("cannot show the certificate in {chain}")
+            machine::not_a_certificate(chain)
         })
 }
 
@@ -323,17 +321,15 @@ fn load_token(access: &AccessSettings) -> Result<Option<Token>, CommandError> {
             let token: io::Result<Token> = fresh();
             token
                 .map(Some)
-                .or_exit(Exit::LocalIo, || "the system has no randomness")
+                .or_exit(Exit::LocalIo, machine::no_randomness)
         }
         AccessSettings::TokenIn(path) => {
             let make = || Ok(format!("{}\n", fresh()?.reveal()).into_bytes());
             let content = load_secret(path, make)?;
             let text = std::str::from_utf8(&content).unwrap_or_default();
             // What it holds instead is not said: it may be a secret all the same.
-            let message = "has something else in it than a key that `packhorse serve` made; \
-                remove it, and a new one is made";
             let token = Token::parse(text.trim())
-                .map_err(|_| CommandError::usage(format!("{} {message}", path.display())))?;
+                .map_err(|_| CommandError::usage(machine::not_a_key(path.display())))?;
             Ok(Some(token))
         }
     }
@@ -343,9 +339,8 @@ fn load_secret(
     path: &Path,
     make: impl FnOnce() -> io::Result<Vec<u8>>,
 ) -> Result<Vec<u8>, CommandError> {
-    let secret = read_or_make(path, make).or_exit(Exit::LocalIo, || {
-        format!("cannot read or make {}", path.display())
-    })?;
+    let secret = read_or_make(path, make)
+        .or_exit(Exit::LocalIo, || machine::no_secret_file(path.display()))?;
     if secret.is_exposed {
         let path = path.display();
         warn!(%path, "others on this machine may read this secret: chmod 600 mends that");
@@ -389,7 +384,7 @@ impl Ending {
                     info!("ended");
                     return Ok(Exit::Done);
                 }
-                let message = "the server can accept no more connections";
+                let message = machine::no_more_connections();
                 return Err(CommandError::new(Exit::LocalIo, message));
             }
             () = signals.next() => {}

@@ -1,12 +1,12 @@
 //! What a download has done so far.
 
-use std::fmt::{self, Display};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use packhorse_client::report::{FetchedAgain, Totals};
 use serde::Serialize;
 
 use crate::byte_count::ByteCount;
+use crate::text::{Text, fetching};
 
 /// What has been done at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,6 +59,20 @@ impl Again {
         }
     }
 
+    /// What was fetched twice, each with why; `None` if nothing was.
+    pub(crate) fn words(self) -> Option<Text> {
+        let whys = [
+            (self.damaged, fetching::damaged as fn(_) -> _),
+            (self.differing, fetching::differing),
+            (self.changed, fetching::changed),
+            (self.unconfirmed, fetching::unconfirmed),
+        ];
+        let whys = whys.into_iter().filter(|(bytes, _)| *bytes > 0);
+        let whys = whys.map(|(bytes, why)| why(ByteCount(bytes)));
+        whys.reduce(|whys, why: Text| whys.and(&why))
+            .map(|whys| fetching::fetched_again(&whys))
+    }
+
     fn and(self, other: Self) -> Self {
         Self {
             damaged: self.damaged + other.damaged,
@@ -66,24 +80,6 @@ impl Again {
             changed: self.changed + other.changed,
             unconfirmed: self.unconfirmed + other.unconfirmed,
         }
-    }
-}
-
-impl Display for Again {
-    /// What was fetched twice, each with why; nothing if nothing was.
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whys = [
-            (self.damaged, "damaged on the way"),
-            (self.differing, "left by an interrupted run and not right"),
-            (self.changed, "changed on the server meanwhile"),
-            (self.unconfirmed, "not confirmed by the disk"),
-        ];
-        let mut before = "fetched again: ";
-        for (bytes, why) in whys.into_iter().filter(|(bytes, _)| *bytes > 0) {
-            write!(out, "{before}{} {why}", ByteCount(bytes))?;
-            before = ", ";
-        }
-        Ok(())
     }
 }
 

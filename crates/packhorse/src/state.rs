@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::exit::{CommandError, Exit, OrExit};
+use crate::text::machine;
 
 /// Where state lives; nothing is made before it is needed.
 #[derive(Debug, Clone)]
@@ -35,7 +36,7 @@ impl State {
     pub(crate) fn file_in_place(&self, name: &str) -> Result<PathBuf, CommandError> {
         let directory = self.directory()?;
         make_private(directory).or_exit(Exit::LocalIo, || {
-            format!("cannot make the state directory {}", directory.display())
+            machine::no_state_directory(directory.display())
         })?;
         Ok(directory.join(name))
     }

@@ -17,6 +17,7 @@ use crate::fetch::client_runtime;
 use crate::listen_place::ListenPlace;
 use crate::output::say;
 use crate::settings::TalkSettings;
+use crate::text::machine;
 use crate::trust;
 
 /// What is read of the input at once.
@@ -131,6 +132,6 @@ fn read_input() -> Result<mpsc::Receiver<Vec<u8>>, CommandError> {
     thread::Builder::new()
         .name("input".into())
         .spawn(read)
-        .or_exit(Exit::LocalIo, || "cannot start a thread")?;
+        .or_exit(Exit::LocalIo, machine::no_thread)?;
     Ok(input)
 }

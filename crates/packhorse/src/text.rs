@@ -5,10 +5,13 @@
 
 pub(crate) mod address;
 pub(crate) mod failure;
+pub(crate) mod fetching;
 pub(crate) mod files;
 pub(crate) mod log;
+pub(crate) mod machine;
 pub(crate) mod port;
 pub(crate) mod progress;
+pub(crate) mod trust;
 pub(crate) mod usage;
 pub(crate) mod wrapping;
 
@@ -53,6 +56,18 @@ impl Text {
     pub(crate) fn because(self, why: impl Into<Self>) -> Self {
         let why = why.into();
         Self::of(|| format!("{self}: {why}"), || format!("{self}：{why}"))
+    }
+
+    /// `what, other`, as the language puts it.
+    #[must_use]
+    pub(crate) fn and(self, other: &Self) -> Self {
+        Self::of(|| format!("{self}, {other}"), || format!("{self}，{other}"))
+    }
+
+    /// `what; other`, as the language puts it.
+    #[must_use]
+    pub(crate) fn then(self, other: &Self) -> Self {
+        Self::of(|| format!("{self}; {other}"), || format!("{self}；{other}"))
     }
 }
 
@@ -149,10 +164,13 @@ mod tests {
         const SUBJECTS: &[&[(&str, &str, &str)]] = &[
             ALL, // of these tests
             address::ALL,
+            fetching::ALL,
             files::ALL,
             log::ALL,
+            machine::ALL,
             port::ALL,
             progress::ALL,
+            trust::ALL,
             usage::ALL,
         ];
 

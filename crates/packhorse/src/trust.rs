@@ -21,6 +21,7 @@ use crate::hosts::Hosts;
 use crate::output::say;
 use crate::settings::TlsSettings;
 use crate::state::State;
+use crate::text::{Text, trust as words};
 
 /// What decides over servers whose address has no key.
 #[derive(Debug, Clone)]
@@ -146,8 +147,7 @@ pub(crate) async fn dial_tls(
         };
         match error {
             DialError::NotPackhorse { place, source } => {
-                let message = format!("what answers at {place} does not speak TLS 1.3 ({source})");
-                CommandError::new(exit, message)
+                CommandError::new(exit, words::no_tls(place, Text::from(source)))
             }
             error => CommandError::new(exit, error),
         }
@@ -179,20 +179,16 @@ impl Server {
             return CommandError::new(Exit::NoConnection, error);
         }
         let is_other = matches!(error, ConnectError::Dial(DialError::WrongIdentity { .. }));
-        let advice = match self.origin {
-            PinOrigin::Remembered if is_other => format!(
-                ". If it was set up anew, remove its line from {}; if not, someone may be \
-                 deceiving you",
-                Hosts::new(&self.state).file_name()
-            ),
-            PinOrigin::Address if is_other => {
-                ". Copy the whole address again, as the server prints it; if it is the right one, \
-                 someone may be deceiving you"
-                    .into()
+        let error = Text::from(error);
+        let error = match self.origin {
+            PinOrigin::Remembered if is_other => {
+                let hosts = Hosts::new(&self.state).file_name();
+                words::not_the_remembered(&error, &hosts)
             }
-            _ => String::new(),
+            PinOrigin::Address if is_other => words::not_the_addressed(&error),
+            _ => error,
         };
-        CommandError::new(Exit::Refused, format!("{error}{advice}"))
+        CommandError::new(Exit::Refused, error)
     }
 }
 
@@ -212,37 +208,26 @@ async fn accept_first_use(place: &HostPort, settings: &TrustSettings) -> Result<
 /// Has `pin`, of which nothing is known, accepted or not.
 fn approve(place: &HostPort, pin: Pin, settings: &TrustSettings) -> Result<(), CommandError> {
     if settings.first_use {
-        say(format_args!(
-            "the server at {place} is accepted on first use; its fingerprint is {pin}"
-        ));
+        say(words::accepted_on_first_use(place, pin));
         return Ok(());
     }
     if !settings.can_ask {
-        let message = format!(
-            "the server at {place} is not known here; its fingerprint is {pin}. Use its address \
-             with the key, as it prints it, or accept it with --trust-first-use"
-        );
+        let message = words::not_known(place, pin);
         return Err(CommandError::new(Exit::Refused, message));
     }
-    say(format_args!(
-        "The server at {place} is not known here. Its fingerprint is\n    {pin}"
-    ));
+    say(words::stranger(place, pin));
     match ask(&mut io::stdin().lock(), &mut io::stderr()) {
         true => Ok(()),
-        false => Err(CommandError::new(
-            Exit::Refused,
-            "the server was not accepted",
-        )),
+        false => Err(CommandError::new(Exit::Refused, words::not_accepted())),
     }
 }
 
 /// Asks until the answer is yes or no; the end of input is a no.
 fn ask(input: &mut impl BufRead, output: &mut impl Write) -> bool {
-    const QUESTION: &[u8] = b"Is that the one it shows when it starts? [yes/no] ";
-
+    let question = words::is_it_the_one().to_string();
     loop {
         if output
-            .write_all(QUESTION)
+            .write_all(question.as_bytes())
             .and_then(|()| output.flush())
             .is_err()
         {
@@ -253,8 +238,8 @@ fn ask(input: &mut impl BufRead, output: &mut impl Write) -> bool {
             return false;
         }
         match answer.trim().to_ascii_lowercase().as_str() {
-            "yes" | "y" => return true,
-            "no" | "n" => return false,
+            "yes" | "y" | "是" => return true,
+            "no" | "n" | "否" => return false,
             _ => {}
         }
     }
@@ -272,6 +257,8 @@ mod tests {
             ("no\n", false),
             ("\n\nmaybe\nyes\n", true),
             ("\nn\n", false),
+            ("是\n", true),
+            ("否\nyes\n", false),
             ("ye", false),
             ("", false),
         ];

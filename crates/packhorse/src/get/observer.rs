@@ -12,12 +12,10 @@ use packhorse_protocol::path::RelativePath;
 use crate::events::{EventLog, PathText, Record};
 use crate::output::print;
 use crate::progress::ProgressLine;
+use crate::text::{Text, fetching};
 
 /// Entries left out that are named at the end; of further ones only the number.
 const SKIPPED_NAMED_MAX: usize = 1000;
-
-/// What is said where that is so.
-pub(crate) const NOT_REMOVED: &str = "the folder `.packhorse-partial` could not be removed";
 
 /// Names what fails as it happens, keeps what is skipped for the end, and writes the events.
 pub(super) struct GetObserver {
@@ -66,12 +64,12 @@ impl GetObserver {
             return;
         }
         for (path, refusal) in &skipped.named {
+            let why = Text::from(refusal);
             self.progress
-                .say(format_args!("skipped {}: {refusal}", Escaped(path)));
+                .say(fetching::skipped_entry(Escaped(path), &why));
         }
         if skipped.others > 0 {
-            self.progress
-                .say(format_args!("skipped {} more", skipped.others));
+            self.progress.say(fetching::skipped_more(skipped.others));
         }
     }
 
@@ -106,19 +104,20 @@ impl Observer for GetObserver {
             Event::Wanted { path, bytes } => self.handle_wanted(path, bytes),
             Event::Skipped { path, refusal } => self.handle_skipped(path, refusal),
             Event::Failed { path: b"", failure } => {
+                let failure = Text::from(failure);
                 self.progress.say(format_args!("packhorse: {failure}"));
             }
             Event::Failed { path, failure } => {
-                self.progress
-                    .say(format_args!("packhorse: {}: {failure}", Escaped(path)));
+                let failed = Text::untranslated(Escaped(path)).because(failure);
+                self.progress.say(format_args!("packhorse: {failed}"));
             }
             Event::LeftBehind { error } => {
-                self.progress
-                    .say(format_args!("packhorse: {}: {error}", NOT_REMOVED));
+                let left = fetching::not_removed().because(error);
+                self.progress.say(format_args!("packhorse: {left}"));
             }
             Event::Lost { why } => {
-                self.progress
-                    .say(format_args!("packhorse: {why}; dialling again"));
+                let lost = fetching::dialling_again(why);
+                self.progress.say(format_args!("packhorse: {lost}"));
             }
             _ => {}
         }

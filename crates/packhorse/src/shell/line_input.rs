@@ -10,6 +10,7 @@ use rustyline::{CompletionType, Config, Editor};
 use super::completion::RemoteNames;
 use crate::exit::{CommandError, Exit, OrExit};
 use crate::state::State;
+use crate::text::machine;
 
 /// A line has at most this many bytes; no path is longer, even with every byte escaped.
 const LINE_BYTES_MAX: u64 = 64 << 10;
@@ -45,7 +46,7 @@ impl LineInput {
             let prompt = is_terminal && io::stderr().is_terminal();
             return Ok(Self::Plain { prompt });
         }
-        let failed = || "cannot use the terminal";
+        let failed = machine::no_terminal;
         let config = Config::builder()
             .completion_type(CompletionType::List)
             .max_history_size(HISTORY_LINES_MAX)

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
 
 use crate::sandbox::{Ended, Sandbox, Server};
 
@@ -126,4 +127,67 @@ fn a_key_of_another_server_or_with_a_wrong_character_is_refused() {
         let ended = sandbox.run(&["get", &address]).code(4);
         assert!(!sandbox.path("here/a").exists(), "{at}: {}", ended.stderr);
     }
+}
+
+#[test]
+fn who_a_server_is_is_told_in_the_persons_language() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("a", "a");
+    let hosts = sandbox.path("state/hosts");
+    let mut told = String::new();
+    let mut tell = |server: &Server<'_>, arguments: &[&str], code| {
+        let pin = fingerprint(server);
+        let place = format!("127.0.0.1:{}", server.port());
+        for locale in ["C.UTF-8", "zh_CN.UTF-8"] {
+            let mut command = sandbox.command(arguments);
+            let ended = sandbox
+                .start(command.env("LC_ALL", locale))
+                .wait()
+                .code(code);
+            let said = ended.stderr.replace(&pin, "PIN").replace(&place, "PLACE");
+            told += &said.replace(hosts.to_str().unwrap(), "HOSTS");
+            if arguments.contains(&"--trust-first-use") {
+                fs::remove_file(&hosts).unwrap();
+            }
+        }
+    };
+    let server = sandbox.serve(&["--open"]);
+    let (port, addressed, bare) = (server.port(), server.at("a"), server.bare("a"));
+    tell(&server, &["get", &bare], 4);
+    tell(&server, &["get", "--trust-first-use", "--quiet", &bare], 0);
+    let remember = ["get", "--trust-first-use", "--quiet", &bare];
+    sandbox.run(&remember).code(0);
+    let before = fingerprint(&server);
+    server.stop().code(0);
+    let identity = sandbox.path("another.pem");
+    let listen = format!("127.0.0.1:{port}");
+    let flags = [
+        "--open",
+        "--listen",
+        &listen,
+        "--identity",
+        identity.to_str().unwrap(),
+    ];
+    let server = sandbox.serve(&flags);
+    tell(&server, &["get", &bare], 4);
+    tell(&server, &["get", &addressed], 4);
+    insta::assert_snapshot!(told.replace(&before, "EARLIER PIN"));
+}
+
+#[test]
+fn what_is_left_out_and_what_was_done_is_told_in_the_persons_language() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("a", "a");
+    let _socket = UnixListener::bind(sandbox.path("served").join("socket")).unwrap();
+    let server = sandbox.serve(&[]);
+    let ended = sandbox.run_in_chinese(&["get", &server.address]).code(0);
+    let said = ended.stderr.split_once("用时").unwrap().0;
+    assert_eq!(
+        said,
+        "已跳过 socket：是 FIFO、套接字或设备\n已获取 1 个文件，1 B，"
+    );
+    let ended = sandbox.run(&["get", &server.address]).code(0);
+    let said = ended.stderr.split_once(" in ").unwrap().0;
+    let why = "it is a FIFO, a socket or a device";
+    assert_eq!(said, format!("skipped socket: {why}\nfetched 0 files"));
 }
