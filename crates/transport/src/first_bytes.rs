@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A first line that is longer is not HTTP.
+/// A first line is looked at this far for its end.
 pub const FIRST_LINE_BYTES_MAX: usize = 8 * 1024;
 
 /// A name of the plain mode that comes without a line end is complete once nothing has followed it
@@ -58,8 +58,10 @@ impl FirstBytes {
             Some(end) if window[..=end] == *HTTP2_FIRST_LINE => Self::Http2,
             Some(end) if ends_in_version(&window[..end]) => Self::Http,
             Some(_) => Self::Other,
-            None if window.len() == FIRST_LINE_BYTES_MAX => Self::Other,
-            None => Self::NeedMore,
+            None if window.len() < FIRST_LINE_BYTES_MAX => Self::NeedMore,
+            // No name is as long, while a path of 4 KiB takes three times that when it is escaped.
+            None if has_target(window) => Self::Http,
+            None => Self::Other,
         }
     }
 }
@@ -68,11 +70,16 @@ impl FirstBytes {
 /// a name of the plain mode.
 #[must_use]
 pub fn pause_after(prefix: &[u8]) -> Duration {
-    let target = prefix.iter().position(|&byte| byte == b' ');
-    match target.and_then(|space| prefix.get(space + 1)) {
-        Some(b'/') => TARGET_PAUSE,
-        _ => NAME_PAUSE,
+    match has_target(prefix) {
+        true => TARGET_PAUSE,
+        false => NAME_PAUSE,
     }
+}
+
+/// Whether the target of a request begins behind the first word.
+fn has_target(prefix: &[u8]) -> bool {
+    let space = prefix.iter().position(|&byte| byte == b' ');
+    space.is_some_and(|space| prefix.get(space + 1) == Some(&b'/'))
 }
 
 /// Whether it begins with a method, or as much of one as is there. Without this, the name of a
@@ -99,6 +106,7 @@ mod tests {
     #[test]
     fn first_bytes_decide() {
         let long = |length: usize| [b"GET /".as_slice(), &vec![b'a'; length - 5]].concat();
+        let vague = [b"GET ".as_slice(), &[b'a'; FIRST_LINE_BYTES_MAX]].concat();
         let cases: &[(&[u8], FirstBytes)] = &[
             (b"", FirstBytes::NeedMore),
             (b"\x16", FirstBytes::Tls),
@@ -133,7 +141,8 @@ mod tests {
             (b"\x15\x03\x03", FirstBytes::Other),
             (b"\xff\xfe", FirstBytes::Other),
             (&long(FIRST_LINE_BYTES_MAX - 1), FirstBytes::NeedMore),
-            (&long(FIRST_LINE_BYTES_MAX), FirstBytes::Other),
+            (&long(FIRST_LINE_BYTES_MAX), FirstBytes::Http),
+            (&vague, FirstBytes::Other),
         ];
         for (prefix, expected) in cases {
             let shown = prefix.escape_ascii();
@@ -150,7 +159,8 @@ mod tests {
             b" HTTP/1.1\r\n",
         ]
         .concat();
-        let streams: [&[u8]; 7] = [
+        let long = [b"GET /", &vec![b'a'; 9000][..], b" HTTP/1.1\r\n"].concat();
+        let streams: [&[u8]; 8] = [
             b"get / HTTP/1.1\r\nHost: a\r\n\r\n",
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -158,6 +168,7 @@ mod tests {
             b"GET / HTTP/2.0\r\nx HTTP/1.1\r\n",
             b"\x16\x03\x01 / HTTP/1.1\n",
             &late,
+            &long,
         ];
         for stream in streams {
             let mut decided = FirstBytes::NeedMore;

@@ -335,6 +335,22 @@ fn odd_requests_are_no_names() {
     }
 }
 
+/// A path is three times as long when its bytes are escaped, and takes more than one read.
+#[test]
+fn a_long_path_is_found_and_a_longer_one_is_answered() {
+    let sandbox = Sandbox::new();
+    let directories = ["\u{9a6c}".repeat(80).as_str(); 14].join("/");
+    sandbox.serve_file(format!("{directories}/a.txt"), "content of a");
+    let server = sandbox.serve(&["--open", "--http"]);
+    let escaped = directories.replace('\u{9a6c}', "%E9%A9%AC");
+    assert!(escaped.len() > 10_000);
+    let found = get(&server, &format!("/{escaped}/a.txt"), &[]);
+    assert_eq!((found.status(), &*found.body), (200, &b"content of a"[..]));
+    let unknown = get(&server, &format!("/{}", "a/".repeat(6000)), &[]);
+    assert_eq!(unknown.status(), 400);
+    server.stop().code(0);
+}
+
 #[test]
 fn a_folder_is_resumed_by_curl() {
     let sandbox = Sandbox::new();
