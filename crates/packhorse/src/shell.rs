@@ -24,7 +24,7 @@ use self::completion::RemoteNames;
 use self::line_input::LineInput;
 use self::observer::ShellObserver;
 use self::remote_path::resolve;
-use self::request::{HELP, Request};
+use self::request::Request;
 use crate::cat;
 use crate::exit::{CommandError, Exit, Outcome, output_ended};
 use crate::fetch::{Fetch, client_runtime, client_workers};
@@ -32,6 +32,7 @@ use crate::ls::{Listing, is_root};
 use crate::output::{print, say};
 use crate::progress::ProgressLine;
 use crate::settings::{LsFormat, ShellSettings};
+use crate::text;
 use crate::trust::{self, Server};
 
 /// Asks for a file name, fetches it, asks for the next.
@@ -50,7 +51,7 @@ pub(crate) fn run(settings: ShellSettings) -> Outcome {
         found.map_err(|failure| failure.about(&address))?,
         Found::Other
     ) {
-        let failure = CommandError::new(Exit::SomeFailed, "it is not a directory");
+        let failure = CommandError::new(Exit::SomeFailed, text::shell::not_a_directory());
         return Err(failure.about(&address));
     }
     server.handle_success()?;
@@ -114,7 +115,7 @@ impl From<io::Error> for Stop {
 impl Shell {
     fn run(mut self, mut input: LineInput) -> Outcome {
         if self.is_interactive {
-            say("Type a file name to fetch it, `help` for all commands, an empty line to end.");
+            say(text::shell::welcome());
         }
         loop {
             let prompt = format!("packhorse:/{}> ", shown(&self.here()));
@@ -152,7 +153,7 @@ impl Shell {
             Request::Change(path) => self.change(&path),
             Request::Where => Ok(print(format_args!("/{}", shown(&self.here())))?),
             Request::Show(name) => self.show(&name),
-            Request::Help => Ok(print(HELP)?),
+            Request::Help => Ok(print(text::shell::help())?),
             Request::End => Ok(()),
         }
     }
@@ -164,9 +165,7 @@ impl Shell {
             Ok(Found::Other) => self.download(path, LinkMode::Follow),
             Ok(Found::Directory) => {
                 let name = words::quote(typed);
-                let message = format!(
-                    "{path}: it is a directory; `cd {name}` enters it, `get {name}` fetches it"
-                );
+                let message = text::shell::is_a_directory(&path, &name.to_string());
                 Err(CommandError::new(Exit::SomeFailed, message).into())
             }
             Err(failure) => Err(about(failure, &path).into()),
@@ -203,7 +202,7 @@ impl Shell {
         progress.clear();
         match ended {
             None => {
-                say("interrupted; ask for it again to fetch the rest");
+                say(text::shell::stopped());
                 Ok(())
             }
             Some(end) => match end.error {
@@ -235,9 +234,8 @@ impl Shell {
                 Err(failure) => return Err(about(failure, path)),
             };
         let name = [self.prefix.as_slice(), name.as_bytes()].concat();
-        let name = Name::parse(&name).map_err(|error| {
-            CommandError::usage(format!("{path}: with the prefix before it, {error}"))
-        });
+        let name = Name::parse(&name)
+            .map_err(|error| CommandError::usage(text::shell::with_prefix(path, &error.into())));
         is_file.then_some(name).transpose()
     }
 
@@ -268,7 +266,7 @@ impl Shell {
                     .unwrap_or_else(PoisonError::into_inner) = path;
                 return Ok(());
             }
-            Ok(Found::Other) => CommandError::new(Exit::SomeFailed, "it is not a directory"),
+            Ok(Found::Other) => CommandError::new(Exit::SomeFailed, text::shell::not_a_directory()),
             Err(failure) => failure,
         };
         Err(about(message, &path).into())
@@ -291,13 +289,13 @@ impl Shell {
 
     fn resolve(&self, typed: &[u8]) -> Result<RelativePath, CommandError> {
         resolve(&self.here(), typed)
-            .map_err(|error| CommandError::usage(format!("{}: {error}", words::quote(typed))))
+            .map_err(|error| CommandError::usage(error).about(words::quote(typed)))
     }
 
     /// Waits for `work`, or until the person has waited enough.
     fn block_on<T>(&self, work: impl Future<Output = T>) -> Result<T, CommandError> {
         interruptible(&self.runtime, self.is_interactive, work)
-            .ok_or_else(|| CommandError::new(Exit::SomeFailed, "interrupted"))
+            .ok_or_else(|| CommandError::new(Exit::SomeFailed, text::shell::interrupted()))
     }
 }
 

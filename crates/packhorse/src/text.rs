@@ -11,6 +11,7 @@ pub(crate) mod log;
 pub(crate) mod machine;
 pub(crate) mod port;
 pub(crate) mod progress;
+pub(crate) mod shell;
 pub(crate) mod trust;
 pub(crate) mod usage;
 pub(crate) mod wrapping;
@@ -170,6 +171,7 @@ mod tests {
             machine::ALL,
             port::ALL,
             progress::ALL,
+            shell::ALL,
             trust::ALL,
             usage::ALL,
         ];

@@ -16,15 +16,7 @@ use crate::settings::PlainShellSettings;
 use crate::shell::line_input::LineInput;
 use crate::shell::request::Request;
 use crate::shell::{interruptible, words};
-
-const HELP: &str = "\
-NAME               fetch that file
-get NAME...        fetch files, also those called like a command
-cat NAME           show a file
-help               show this
-an empty line      end
-
-The server is one of the plain mode: it has no lists, and nothing of what comes is verified.";
+use crate::text;
 
 /// Asks for a file name, fetches it, asks for the next.
 pub(crate) fn run(settings: PlainShellSettings) -> Outcome {
@@ -81,7 +73,7 @@ impl PlainShell {
     fn run(mut self, mut input: LineInput) -> Outcome {
         say(format_args!("{}: {NOT_VERIFIED}", self.server.place));
         if self.is_interactive {
-            say("Type a file name to fetch it, `help` for all commands, an empty line to end.");
+            say(text::shell::welcome());
         }
         let prompt = format!("plain://{}> ", self.server.place);
         let end = loop {
@@ -120,7 +112,7 @@ impl PlainShell {
                 done => done,
             }),
             Request::Show(name) => self.show(&name),
-            Request::Help => print(HELP).map_err(Stop::Output),
+            Request::Help => print(text::shell::plain_help()).map_err(Stop::Output),
             Request::List { .. } | Request::Change(_) | Request::Where => {
                 let message = "the plain mode has no lists and no directories to go to";
                 Err(CommandError::usage(message).into())
@@ -137,7 +129,12 @@ impl PlainShell {
             .save(&name, &local_name, None, false, &self.folder);
         let saved = interruptible(&self.runtime, self.is_interactive, saving);
         let saved = saved
-            .unwrap_or_else(|| Err(CommandError::new(Exit::SomeFailed, "interrupted")))
+            .unwrap_or_else(|| {
+                Err(CommandError::new(
+                    Exit::SomeFailed,
+                    text::shell::interrupted(),
+                ))
+            })
             .map_err(|failure| failure.about(&name))?;
         if let Some(doubt) = self.server.doubt(&saved) {
             say(doubt);
@@ -154,7 +151,7 @@ impl PlainShell {
         match shown {
             Some(Ok(_)) => Ok(()),
             Some(Err(failure)) => Err(failure.about(&name).into()),
-            None => Err(CommandError::new(Exit::SomeFailed, "interrupted").into()),
+            None => Err(CommandError::new(Exit::SomeFailed, text::shell::interrupted()).into()),
         }
     }
 

@@ -7,6 +7,7 @@ use packhorse_protocol::escape::Escaped;
 
 use crate::output::print;
 use crate::progress::ProgressLine;
+use crate::text::{Text, fetching, shell};
 
 /// Says what was written where, as it happens.
 pub(super) struct ShellObserver {
@@ -23,26 +24,24 @@ impl Observer for ShellObserver {
     fn handle(&self, event: Event<'_>) {
         self.progress.note(&event);
         let line = match event {
-            Event::Fetched { path, bytes, .. } => format!("wrote {path}, {bytes} bytes"),
-            Event::Kept { path } => format!("kept {path}: it is here already, the same"),
-            Event::Linked { path } => format!("linked {path}"),
+            Event::Fetched { path, bytes, .. } => shell::wrote(path, bytes),
+            Event::Kept { path } => shell::kept(path),
+            Event::Linked { path } => shell::linked(path),
             Event::Skipped { path, refusal } => {
                 return self
                     .progress
-                    .say(format_args!("skipped {}: {refusal}", Escaped(path)));
+                    .say(fetching::skipped_entry(Escaped(path), &refusal.into()));
             }
             Event::Failed { path, failure } => {
                 let path = Escaped(path);
                 return match failure {
                     // The flags that the failure speaks of are those of `get`.
-                    Failure::Exists => self.progress.say(format_args!(
-                        "{path}: it is here already and differs; move it away first"
-                    )),
-                    _ => self.progress.say(format_args!("{path}: {failure}")),
+                    Failure::Exists => self.progress.say(shell::differs(path)),
+                    _ => self.progress.say(Text::untranslated(path).because(failure)),
                 };
             }
             Event::Lost { why } => {
-                return self.progress.say(format_args!("{why}; dialling again"));
+                return self.progress.say(fetching::dialling_again(why));
             }
             _ => return,
         };

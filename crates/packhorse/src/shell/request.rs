@@ -1,19 +1,7 @@
 //! What a line of the shell asks for.
 
 use super::words;
-
-/// What the shell prints for `help`.
-pub(crate) const HELP: &str = "\
-NAME               fetch that file
-get NAME...        fetch files or whole directories, also those called like a command
-ls [-l] [PATH]     list
-cd [PATH]          go to another directory; without PATH, to the root
-pwd                say where you are
-cat NAME           show a file
-help               show this
-an empty line      end
-
-Names are typed as `ls` shows them; quote those with spaces, or put \\ before each space.";
+use crate::text::{Text, shell};
 
 /// The commands, for completion.
 pub(crate) const COMMANDS: [&str; 6] = ["cat", "cd", "get", "help", "ls", "pwd"];
@@ -44,7 +32,7 @@ impl Request {
     ///
     /// # Errors
     /// What is wrong with it, for a person.
-    pub(crate) fn parse(line: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(line: &str) -> Result<Self, Text> {
         let line = line.trim_matches([' ', '\t', '\r', '\n']);
         if line.is_empty() {
             return Ok(Self::End);
@@ -53,25 +41,23 @@ impl Request {
             Ok(words) => words,
             // Someone's file may well be called like that.
             Err(_) if !is_command(line) => return Ok(Self::Fetch(line.into())),
-            Err(words::WordError::Quote) => return Err("a quote is not closed"),
+            Err(words::WordError::Quote) => return Err(shell::open_quote()),
             Err(words::WordError::Backslash) => {
-                return Err("something is missing behind a backslash; `\\\\` means one");
+                return Err(shell::lone_backslash());
             }
         };
         let (command, arguments) = words.split_first().expect("the line is not empty");
         match (command.as_slice(), arguments) {
             (b"get", [_, ..]) => Ok(Self::Get(arguments.to_vec())),
-            (b"get", []) => Err("get what? Try `get NAME`"),
+            (b"get", []) => Err(shell::what("get")),
             (b"ls", _) => list(arguments),
             (b"cd", []) => Ok(Self::Change(b"/".to_vec())),
             (b"cd", [path]) => Ok(Self::Change(path.clone())),
             (b"pwd", []) => Ok(Self::Where),
             (b"cat", [name]) => Ok(Self::Show(name.clone())),
             (b"help", []) => Ok(Self::Help),
-            (b"cat", []) => Err("cat what? Try `cat NAME`"),
-            (b"cat" | b"cd" | b"pwd" | b"help", _) => {
-                Err("that is too much; names with spaces need quotes")
-            }
+            (b"cat", []) => Err(shell::what("cat")),
+            (b"cat" | b"cd" | b"pwd" | b"help", _) => Err(shell::too_much()),
             (_, []) => Ok(Self::Fetch(command.clone())),
             // A file name with spaces in it, typed as it is.
             _ => Ok(Self::Fetch(line.into())),
@@ -79,13 +65,13 @@ impl Request {
     }
 }
 
-fn list(arguments: &[Vec<u8>]) -> Result<Request, &'static str> {
+fn list(arguments: &[Vec<u8>]) -> Result<Request, Text> {
     let is_flag = |word: &&Vec<u8>| word.as_slice() == b"-l";
     let paths: Vec<_> = arguments.iter().filter(|word| !is_flag(word)).collect();
     let path = match paths.as_slice() {
         [] => Vec::new(),
         [path] => (*path).clone(),
-        _ => return Err("list one place at a time; names with spaces need quotes"),
+        _ => return Err(shell::one_place()),
     };
     let long = paths.len() < arguments.len();
     Ok(Request::List { long, path })

@@ -1,6 +1,8 @@
 //! `packhorse shell` with lines from a pipe.
 
 use std::fs;
+use std::io::Write;
+use std::process::Stdio;
 
 use crate::sandbox::Sandbox;
 
@@ -118,4 +120,24 @@ fn the_address_can_come_first_on_standard_input() {
         .run_with_input(&["shell", "-"], input.as_bytes())
         .code(0);
     assert_eq!(ended.text(), "wrote e.txt, 4 bytes\n");
+}
+
+#[test]
+fn the_shell_answers_in_the_persons_language() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("a.txt", "content");
+    sandbox.serve_file("dir/b", "b");
+    let server = sandbox.serve(&[]);
+    let lines = b"help\na.txt\na.txt\ndir\ncd a.txt\nget\ncd a b\nls a b\nls 'a\n\n";
+    let mut answers = String::new();
+    for locale in ["C.UTF-8", "zh_CN.UTF-8"] {
+        let mut command = sandbox.command(&["shell", &server.address]);
+        let command = command.env("LC_ALL", locale).stdin(Stdio::piped());
+        let mut running = sandbox.start(command);
+        running.take_stdin().write_all(lines).unwrap();
+        let ended = running.wait().code(0);
+        answers += &format!("{}---\n{}---\n", ended.text(), ended.stderr);
+        fs::remove_file(sandbox.path("here").join("a.txt")).unwrap();
+    }
+    insta::assert_snapshot!(answers);
 }
