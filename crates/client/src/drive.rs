@@ -247,7 +247,6 @@ impl<'a, S: Stream> Driver<'a, S> {
         }
         match (answer, self.asked.front_mut()) {
             (Answer::Group(group), Some(Task::Read(Reader::Content(file), rest, _))) => {
-                *rest = rest.split_at(1).1;
                 self.pace.handle_groups(Instant::now(), 1);
                 let (site, file) = (Arc::clone(site), Arc::clone(file));
                 let bytes = group.bytes().len();
@@ -256,6 +255,8 @@ impl<'a, S: Stream> Driver<'a, S> {
                 let buffers = self.conversation.buffers();
                 let writing = Arc::clone(&self.crew.writing);
                 let own = Arc::clone(&self.turns).acquire_owned().await.ok();
+                // Not before: should this driver be dropped meanwhile, the group is still missing.
+                *rest = rest.split_at(1).1;
                 let turn = async move { (writing.acquire_owned().await.ok(), memory, own) };
                 site.plan.handle_job();
                 self.start_job(turn, move || {
@@ -292,12 +293,17 @@ impl<'a, S: Stream> Driver<'a, S> {
                 }
             }
             (Answer::Contents(fetched, content), Some(Task::Fetch(files))) => {
-                let asked: VecDeque<_> = files.drain(..fetched.len().min(files.len())).collect();
-                let answered = files.is_empty();
-                let bytes = asked.iter().map(|file| file.info.size).sum::<u64>();
+                let count = fetched.len().min(files.len());
+                let bytes = files
+                    .iter()
+                    .take(count)
+                    .map(|file| file.info.size)
+                    .sum::<u64>();
                 let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
                 let (site, memory) = (Arc::clone(site), self.crew.take_memory(bytes).await);
                 self.crew.pass(bytes).await;
+                let asked: VecDeque<_> = files.drain(..count).collect();
+                let answered = files.is_empty();
                 self.start_counted_job(memory, move || {
                     site.place_fetched(asked, fetched, &content)
                 });

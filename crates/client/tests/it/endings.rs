@@ -79,22 +79,62 @@ fn a_run_that_is_cut_says_what_it_has_not_done() {
             assert_eq!(told, bytes_half_done(&scene), "behind {frames} frames");
             half_done += u64::from(told.1 > 0);
             assert_eq!(count(&totals.unfinished), outcome.unfinished.len() as u64);
-            check_each_is_told(&outcome);
+            check_each_is_told(&outcome, &["d/up", "d/z", "f", "g", "h", "i"]);
             unfinished += usize::from(outcome.unfinished.len() > 1);
         }
         assert!(half_done > 5 && unfinished > 5, "{half_done} {unfinished}");
     });
 }
 
+/// What a further connection had taken of its answer and not passed on, while the rate limit held it
+/// back, was neither fetched nor unfinished once the run was over.
+#[test]
+fn what_another_connection_was_about_to_take_is_told_too() {
+    within(Clock::Paused, || async {
+        let names: Vec<_> = (10..50).map(|number| format!("f{number}")).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let mut tree = ServedTree::new();
+        tree.page_items = 100;
+        for name in &names {
+            tree.file(name, noise(1, MIB).repeat(2));
+        }
+        let mut cut = 0;
+        for frames in 6..14 {
+            let script = Script {
+                wire: Box::new(move |connection| match connection {
+                    0 => Ok(Wire {
+                        frames_max: Some(frames),
+                        ..Wire::default()
+                    }),
+                    1 => Ok(Wire::default()),
+                    _ => Err(refused()),
+                }),
+                ..Script::default()
+            };
+            let scene = Scene::with(tree.clone(), script);
+            let scene = scene.settings(|settings| {
+                settings.retry_for = Duration::ZERO;
+                settings.connections = Some(2);
+                settings.rate_limit = Some(4 << 20);
+            });
+            let outcome = scene.run().await;
+            if outcome.error.is_some() {
+                check_each_is_told(&outcome, &names);
+                cut += usize::from(outcome.log.connections > 1);
+            }
+        }
+        assert!(cut > 2, "{cut}");
+    });
+}
+
 /// Whatever the listing has named has one outcome, and what it has not named has none.
 #[track_caller]
-fn check_each_is_told(outcome: &Outcome) {
+fn check_each_is_told(outcome: &Outcome, names: &[&str]) {
     let mut told: Vec<_> = outcome.unfinished.clone();
     for line in &outcome.events {
         told.extend(line.split(' ').nth(1).map(str::to_owned));
     }
     told.sort();
-    let names = ["d/up", "d/z", "f", "g", "h", "i"];
     match outcome.totals.listing_ended.load(Ordering::Relaxed) {
         true => assert_eq!(told, names, "{outcome:?}"),
         false => assert_eq!(told, [""; 0], "{outcome:?}"),
