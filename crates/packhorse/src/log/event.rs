@@ -2,7 +2,9 @@
 
 use std::fmt::Debug;
 
-use serde_json::{Map, Number, Value};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::{Number, Value};
 use tracing::Level;
 use tracing::field::{Field, Visit};
 
@@ -74,32 +76,11 @@ impl LogEvent {
         &self.fields
     }
 
-    /// The event for programs: what has no name of its own is a note, which says in words what
-    /// happened.
-    pub(super) fn json(&self, time: String) -> Value {
-        let known = KINDS.iter().find(|(message, _)| *message == self.message);
-        let is_warning = self.level <= Level::WARN;
-        let kind = match known {
-            Some((_, kind)) if !is_warning => kind,
-            _ => &"note",
-        };
-        let mut object = Map::new();
-        object.insert("event".into(), (*kind).into());
-        object.insert("time".into(), time.into());
-        if *kind == "note" {
-            object.insert("level".into(), self.level_name().into());
-            object.insert("message".into(), self.message.clone().into());
-        }
-        for (name, value) in &self.fields {
-            // As the events of the other commands have it.
-            let name = match *name {
-                "error" => "why",
-                "rate" => "bytes_per_second",
-                name => name,
-            };
-            object.insert(name.into(), value.clone());
-        }
-        Value::Object(object)
+    /// The event for programs, `time` being when it happened.
+    pub(super) fn json(&self, time: String) -> String {
+        let line = JsonLine { event: self, time };
+        serde_json::to_string(&line)
+            .expect("a line has text as keys, and no number that JSON lacks")
     }
 
     fn level_name(&self) -> &'static str {
@@ -108,6 +89,14 @@ impl LogEvent {
             Level::WARN => "warning",
             _ => "info",
         }
+    }
+
+    /// The name that programs know it by; `None` where it has none of its own.
+    fn kind(&self) -> Option<&'static str> {
+        let mut kinds = KINDS.iter();
+        let known = kinds.find(|(message, _)| *message == self.message);
+        let is_warning = self.level <= Level::WARN;
+        known.filter(|_| !is_warning).map(|(_, kind)| *kind)
     }
 
     fn field(&self, name: &str) -> Option<&Value> {
@@ -120,6 +109,36 @@ impl LogEvent {
             ("message", Value::String(text)) => self.message = text,
             (name, value) => self.fields.push((name, value)),
         }
+    }
+}
+
+/// An event for programs: what has no name of its own is a note, which says in words what happened.
+struct JsonLine<'a> {
+    event: &'a LogEvent,
+    time: String,
+}
+
+impl Serialize for JsonLine<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { event, time } = self;
+        let kind = event.kind();
+        let mut object = serializer.serialize_map(None)?;
+        object.serialize_entry("event", kind.unwrap_or("note"))?;
+        object.serialize_entry("time", time)?;
+        if kind.is_none() {
+            object.serialize_entry("level", event.level_name())?;
+            object.serialize_entry("message", &event.message)?;
+        }
+        for (name, value) in &event.fields {
+            // As the events of the other commands have it.
+            let name = match *name {
+                "error" => "why",
+                "rate" => "bytes_per_second",
+                name => name,
+            };
+            object.serialize_entry(name, value)?;
+        }
+        object.end()
     }
 }
 

@@ -75,7 +75,7 @@ fn a_client_killed_at_any_moment_leaves_nothing_wrong() {
 }
 
 /// What is half done of the large file, in bytes.
-fn half_done(destination: &Path) -> u64 {
+pub(crate) fn half_done(destination: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
 
     let jobs = fs::read_dir(destination.join(".packhorse-partial"));

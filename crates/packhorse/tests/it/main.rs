@@ -6,6 +6,7 @@ mod bad_wire;
 mod crowd;
 mod demo;
 mod disks;
+mod events;
 mod exact;
 mod existing;
 mod fetching;
