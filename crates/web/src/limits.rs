@@ -8,6 +8,15 @@ pub(crate) const PACE_BYTES: usize = 16 << 10;
 /// What is read of a request's body over HTTP/2, only to be dropped.
 pub(crate) const UNREAD_BYTES_MAX: usize = 16 << 20;
 
+/// How much of a README is shown.
+pub(crate) const README_BYTES_MAX: usize = 256 << 10;
+
+/// How many elements of a README lie in one another; what is deeper is shown without its own.
+pub(crate) const MARKDOWN_DEPTH_MAX: usize = 32;
+
+/// What a README may become on the page: references in it can stand for something long.
+pub(crate) const MARKDOWN_HTML_BYTES_MAX: usize = 1 << 20;
+
 /// The limits of HTTP. How many connections there are at once is the server's business.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

@@ -17,11 +17,9 @@ use crate::archive::{self, Format};
 use crate::body::Body;
 use crate::json::JsonPieces;
 use crate::page;
+use crate::readme::Readme;
 use crate::service::Shared;
 use crate::target::{Query, encode};
-
-/// How much of a README is shown.
-const README_BYTES_MAX: usize = 256 << 10;
 
 /// What a listing is sorted by; directories always come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,14 +64,6 @@ pub(crate) struct Listing {
     pub(crate) entries_total: usize,
     pub(crate) pages: usize,
     pub(crate) readme: Option<Readme>,
-}
-
-/// A file that says what a directory is about.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Readme {
-    pub(crate) name: Name,
-    pub(crate) text: String,
-    pub(crate) is_all: bool,
 }
 
 /// The names in a directory that a view wants, in its order.
@@ -259,27 +249,6 @@ impl Chosen {
         let kind = look_at(&*self.directory, &name);
         Entry { name, kind }
     }
-
-    /// The first README, as text.
-    fn readme(&self) -> Option<Readme> {
-        const NAMES: [&[u8]; 4] = [b"readme.md", b"readme", b"readme.txt", b"readme.rst"];
-        let name = NAMES.iter().find_map(|wanted| {
-            (0..self.names.others())
-                .map(|index| self.names.name(index))
-                .find(|name| name.as_bytes().eq_ignore_ascii_case(wanted))
-        })?;
-        let file = self.directory.open_file(&name).ok()?;
-        let size = file.info().ok()?.size;
-        let length = usize::try_from(size).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; length.min(README_BYTES_MAX)];
-        let count = file.read_at(0, &mut bytes).ok()?;
-        bytes.truncate(count);
-        Some(Readme {
-            name,
-            text: String::from_utf8_lossy(&bytes).into_owned(),
-            is_all: length <= README_BYTES_MAX,
-        })
-    }
 }
 
 impl Listing {
@@ -299,7 +268,7 @@ impl Listing {
         let end = (start + page_entries_max).min(chosen.len());
         let entries = (start..end).map(|index| chosen.entry(index)).collect();
         let readme = match view.page == 1 && view.search.is_empty() {
-            true => chosen.readme(),
+            true => Readme::of(&*chosen.directory, &chosen.names),
             false => None,
         };
         Ok(Self {

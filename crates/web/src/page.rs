@@ -15,8 +15,9 @@ use crate::accept::{Accepted, Language};
 use crate::answer::{Refused, Request};
 use crate::body::Body;
 use crate::file::OpenedFile;
-use crate::listing::{Entry, EntryKind, Listing, Readme, Sort, View, page_response};
+use crate::listing::{Entry, EntryKind, Listing, Sort, View, page_response};
 use crate::media_type::Preview;
+use crate::readme::{Readme, ReadmeText};
 use crate::service::Shared;
 use crate::target::{encode, encode_path};
 
@@ -357,7 +358,10 @@ fn readme_section(readme: &Readme, words: &Words) -> Markup {
     html! {
         section {
             h2 { bdi { (shown(readme.name.as_bytes())) } }
-            pre dir="auto" { (readme.text) }
+            @match &readme.text {
+                ReadmeText::Plain(text) => pre dir="auto" { (text) },
+                ReadmeText::Markdown(html) => div.text dir="auto" { (html) },
+            }
             @if !readme.is_all { p.quiet { (words.cut) } }
         }
     }

@@ -4,6 +4,28 @@ use std::fs;
 
 use crate::served::Served;
 
+/// Of all that a README may have something, and something that it may not.
+const README: &str = "\u{feff}# Read <b>me</b>
+
+[Use](#how-to-use), [more](sub/), [web](https://example.org), [no](javascript:alert(1)).
+![It](picture.png) ![not from elsewhere](https://example.org/seen.png)
+
+## How to *use*
+
+1. `cargo run`
+   - [x] done
+
+> | size | count |
+> | --- | ---: |
+> | 1 | 2 |
+
+```sh
+echo \"<&>\"
+```
+
+<script>alert(1)</script>
+";
+
 /// A directory with strange names. All times are one.
 fn served() -> Served {
     let served = Served::new();
@@ -21,7 +43,7 @@ fn served() -> Served {
     ] {
         served.file(name, "content");
     }
-    served.file("dir/README.md", "# Read <b>me</b>\n");
+    served.file("dir/README.md", README);
     fs::File::create(served.path("dir/hole"))
         .unwrap()
         .set_len(5 << 30)
@@ -88,7 +110,11 @@ async fn every_link_on_the_page_leads_somewhere() {
         .chain(page.text().split("src=\"").skip(1))
     {
         let link = part.split('"').next().unwrap().replace("&amp;", "&");
-        if link.starts_with("data:") || link.starts_with('#') {
+        if let Some(anchor) = link.strip_prefix('#') {
+            assert!(page.text().contains(&format!("id=\"{anchor}\"")), "{link}");
+            continue;
+        }
+        if link.starts_with("data:") || link == "https://example.org" {
             continue;
         }
         let path = match (link.strip_prefix("../"), link.strip_prefix("./")) {
@@ -115,6 +141,70 @@ async fn a_text_is_previewed_as_text() {
     assert!(preview.text().contains("&lt;b&gt;&amp;x"));
     assert!(preview.text().contains("only its beginning"));
     assert!(preview.body.len() < 70_000);
+}
+
+#[tokio::test]
+async fn any_readme_is_shown_and_none_is_obeyed() {
+    let deep = format!("{}deep", "> ".repeat(100_000));
+    let huge = "a **b** <c>\n\n".repeat(1 << 16);
+    let cases: &[(&str, &[u8], &str, bool)] = &[
+        ("README.md", b"**a**", "<strong>a</strong>", true),
+        ("Readme.MD", b"**a**", "<strong>a</strong>", true),
+        ("README", b"**a** <b>", "**a** &lt;b&gt;", true),
+        ("readme.txt", b"**a** <b>", "**a** &lt;b&gt;", true),
+        ("readme.rst", b"**a** <b>", "**a** &lt;b&gt;", true),
+        (
+            "README.md",
+            b"\xff\xfe *a*\0",
+            "\u{fffd}\u{fffd} <em>a</em>",
+            true,
+        ),
+        (
+            "README.md",
+            b"</div><script>alert(1)</script>",
+            "&lt;/div&gt;&lt;script&gt;",
+            true,
+        ),
+        (
+            "README.md",
+            b"<style>*{display:none}</style>",
+            "&lt;style&gt;",
+            true,
+        ),
+        (
+            "README.md",
+            b"<!-- <b> -->",
+            "<div class=\"text\" dir=\"auto\"><p></p>",
+            true,
+        ),
+        ("README.md", b"[a](javascript:alert(1))", "<p>a</p>", true),
+        ("README.md", b"![a](data:image/svg+xml,x)", "<p>a</p>", true),
+        ("README.md", deep.as_bytes(), "deep", true),
+        (
+            "README.md",
+            huge.as_bytes(),
+            "a <strong>b</strong> &lt;c&gt;",
+            false,
+        ),
+    ];
+    for (name, content, expected, is_all) in cases {
+        let served = Served::new();
+        served.file(name, content);
+        let page = served.get("/", &["Accept: text/html"]).await;
+        let policy = page.field("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'; style-src 'self';"));
+        let (_, section) = page.text().split_once("<section>").unwrap();
+        let (section, rest) = section.split_once("</section>").unwrap();
+        let start = String::from_utf8_lossy(&content[..content.len().min(40)]);
+        assert!(section.contains(expected), "{name}: {start}");
+        assert_eq!(section.contains("only its beginning"), !is_all, "{start}");
+        assert!(!page.text().contains("<script") && !page.text().contains("<style"));
+        assert!(
+            rest.contains("packhorse get ph://"),
+            "the page goes on: {start}"
+        );
+        assert!(page.body.len() < 2 << 20, "{start}: {}", page.body.len());
+    }
 }
 
 #[tokio::test]
