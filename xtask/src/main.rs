@@ -20,7 +20,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   tidy          check what the compiler and clippy cannot: arrows, lengths, names, links
-  test [ARG...] build packhorse, prepare the Python tests, and run every test;
+  test [ARG...] build packhorse and wanlink, prepare the Python tests, and run every test;
                 ARGs go to `cargo nextest run`, or to `cargo test` where nextest is missing
   kill-loop [--points N] [--seed N]
                 kill clients and servers at N random moments and damage what they leave

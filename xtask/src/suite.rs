@@ -15,9 +15,11 @@ const PYTHON_VARIABLE: &str = "PACKHORSE_PYTHON";
 /// Builds `packhorse`, prepares Python, and runs the tests with `arguments` passed on.
 pub(crate) fn run(root: &Path, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     let mut build = cargo(root);
+    // Tests run the one, and the other beside it.
     build.args(["build", "--locked", "--package", "packhorse"]);
+    build.args(["--package", "packhorse-wan"]);
     let built = build.status().context("cannot run cargo")?;
-    ensure!(built.success(), "packhorse does not build");
+    ensure!(built.success(), "packhorse and wanlink do not build");
 
     let runner = if nextest_is_installed(root) {
         Runner::Nextest
