@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what tests share fails as a test does")]
 
+mod bad_line;
 mod bad_wire;
 mod crowd;
 mod demo;
