@@ -34,9 +34,17 @@ impl<S> ReadAhead<S> {
     }
 
     /// Reads no more ahead: what is read already is the last that the buffer holds.
-    pub(crate) fn read_no_more_ahead(mut self) -> Self {
+    pub(crate) fn read_no_more_ahead(&mut self) {
         self.is_last = true;
-        self
+        self.give_back();
+    }
+
+    /// Without its buffer, every read is as large as that, or larger.
+    fn give_back(&mut self) {
+        if self.is_last && self.start == self.end {
+            (self.start, self.end) = (0, 0);
+            self.buffer = Box::default();
+        }
     }
 
     /// The stream itself.
@@ -87,11 +95,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
         let count = out.remaining().min(this.unread().len());
         out.put_slice(&this.unread()[..count]);
         this.start += count;
-        if this.is_last && this.start == this.end {
-            // From now on every read is as large as the buffer, or larger.
-            (this.start, this.end) = (0, 0);
-            this.buffer = Box::default();
-        }
+        this.give_back();
         Poll::Ready(Ok(()))
     }
 }
@@ -139,7 +143,7 @@ mod tests {
         far.write_all(b"abcdefgh").await.unwrap();
         far.shutdown().await.unwrap();
         near.look_further().await.unwrap();
-        let mut near = near.read_no_more_ahead();
+        near.read_no_more_ahead();
         let mut first = [0; 4];
         near.read_exact(&mut first).await.unwrap();
         assert_eq!((&first, near.buffer.len()), (b"abcd", 6));
@@ -148,6 +152,9 @@ mod tests {
         let mut rest = String::new();
         near.read_to_string(&mut rest).await.unwrap();
         assert_eq!(rest, "gh");
+        let mut unread = ReadAhead::new(far, 6);
+        unread.read_no_more_ahead();
+        assert_eq!(unread.buffer.len(), 0);
     }
 
     #[tokio::test]

@@ -92,7 +92,7 @@ impl ServerTls {
             FirstBytes::NeedMore => Err(OpenError::Silent),
             FirstBytes::Tls => self.open_tls(raw).await,
             FirstBytes::Http | FirstBytes::Http2 => Ok(Opened::Http {
-                stream: ServerStream(Layer::Clear(raw.read_no_more_ahead())),
+                stream: ServerStream::clear(raw),
                 version: match first_bytes {
                     FirstBytes::Http2 => HttpVersion::Http2,
                     _ => HttpVersion::Http1,
@@ -100,7 +100,7 @@ impl ServerTls {
                 secure: false,
             }),
             FirstBytes::Other => Ok(Opened::Clear {
-                stream: ServerStream(Layer::Clear(raw.read_no_more_ahead())),
+                stream: ServerStream::clear(raw),
                 silence,
             }),
         }
@@ -120,12 +120,14 @@ impl ServerTls {
             .alpn()
             .is_some_and(|mut offered| offered.any(|protocol| protocol == NATIVE_ALPN));
         let config = if is_native { &self.native } else { &self.web };
-        let stream = hello
+        let mut stream = hello
             .into_stream_with(Arc::clone(config), |connection| {
                 connection.set_buffer_limit(Some(WRITE_BUFFER_BYTES_MAX));
             })
             .await
             .map_err(open_error)?;
+        // Requests are short, and a client that asks for nothing is to cost little.
+        stream.get_mut().0.read_no_more_ahead();
         let (_, connection) = stream.get_ref();
         if is_native {
             let binding = connection_binding(connection).map_err(OpenError::Tls)?;
@@ -249,6 +251,11 @@ impl fmt::Debug for WebCertificate {
 pub struct ServerStream<S>(Layer<S>);
 
 impl<S> ServerStream<S> {
+    fn clear(mut raw: ReadAhead<S>) -> Self {
+        raw.read_no_more_ahead();
+        Self(Layer::Clear(raw))
+    }
+
     /// What lies below all layers.
     pub(crate) fn raw(&self) -> &S {
         match &self.0 {
