@@ -4,6 +4,7 @@
 //! turns within each repetition, every run has a fresh server and an empty destination in memory,
 //! and the page cache is warm.
 
+use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,32 +17,41 @@ mod data_set;
 mod measure;
 mod peer;
 mod resume;
+mod scale;
 mod table;
 
 use self::case::Case;
 use self::measure::{Measured, Scene};
 use self::peer::{PEERS, Peer};
+use self::scale::Scale;
 use self::table::Row;
 use crate::suite;
 
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask bench [CASE...] [--peers NAME,...] [--repetitions N] [--large-mib N]
-                         [--small-files N] [--destination DIR]
+                         [--small-files N] [--idle N] [--million-files N] [--holes-gib N]
+                         [--destination DIR]
 
-  CASE            large, small, small-again, tree, tree-again, tiny, http, resume (default: all)
+  CASE            large, small, small-again, tree, tree-again, tiny, http, resume; and of
+                  Packhorse alone, whose goals are no ratios: idle, million, holes (default: all)
   --peers         only these, and packhorse
   --repetitions   default 3; of tiny 8 times as many
   --large-mib     size of the large file, default 4096
   --small-files   number of small files, default 100000
+  --idle          connections that ask for nothing, default 10000
+  --million-files default 1000000
+  --holes-gib     length of a file of holes, default 1024
   --destination   where a new directory is made, and removed again; default /dev/shm
 ";
 
 /// What to run.
 struct Plan {
     cases: Vec<Case>,
+    scales: Vec<Scale>,
     peers: Option<Vec<String>>,
     repetitions: usize,
     sizes: data_set::Sizes,
+    idle: usize,
     destination: Option<PathBuf>,
 }
 
@@ -51,22 +61,46 @@ pub(crate) fn run(root: &Path, arguments: &[OsString]) -> anyhow::Result<ExitCod
         print!("{USAGE}");
         return Ok(ExitCode::SUCCESS);
     };
-    let built = suite::cargo(root)
-        .args(["build", "--release", "--locked", "--package", "packhorse"])
-        .status()
-        .context("cannot run cargo")?;
-    ensure!(built.success(), "packhorse does not build");
+    build(root, &["--package", "packhorse"])?;
+    if plan.scales.contains(&Scale::Idle) {
+        let idler = ["--example", "idle_connections"];
+        build(
+            root,
+            &[&["--package", "packhorse-transport"][..], &idler].concat(),
+        )?;
+    }
     let work = root.join("target/bench");
     // A directory of its own, whoever names its parent: it is removed with all that is in it.
     let parent = plan.destination.as_deref().unwrap_or(Path::new("/dev/shm"));
     let memory = parent.join(format!("packhorse-bench-{}", std::process::id()));
     fs::create_dir_all(&memory).with_context(|| format!("cannot make {}", memory.display()))?;
-    let scene = Scene::new(root, &work, memory.join("fetched"))?;
-    let done = run_cases(&plan, &scene);
+    let target = env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+    let scene = Scene::new(&target, &work, memory.join("fetched"))?;
+    let done = run_cases(&plan, &scene).and_then(|()| run_scales(&plan, &scene));
     let removed = fs::remove_dir_all(&memory);
     done?;
     removed.with_context(|| format!("cannot remove {}", memory.display()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn build(root: &Path, what: &[&str]) -> anyhow::Result<()> {
+    let mut cargo = suite::cargo(root);
+    let built = cargo.args(["build", "--release", "--locked"]).args(what);
+    let built = built.status().context("cannot run cargo")?;
+    ensure!(built.success(), "packhorse does not build");
+    Ok(())
+}
+
+fn run_scales(plan: &Plan, scene: &Scene) -> anyhow::Result<()> {
+    for &scale in &plan.scales {
+        scale.data_set().make(&scene.data(), &plan.sizes)?;
+        match scale {
+            Scale::Idle => scale::idle(scene, plan.idle)?,
+            Scale::Million => scale::million(scene, plan.sizes.million_files)?,
+            Scale::Holes => scale::holes(scene, plan.sizes.holes_gib)?,
+        }
+    }
+    Ok(())
 }
 
 fn run_cases(plan: &Plan, scene: &Scene) -> anyhow::Result<()> {
@@ -135,9 +169,11 @@ fn run_one(scene: &Scene, case: Case, peer: &Peer, check: bool) -> anyhow::Resul
 fn parse(arguments: &[OsString]) -> anyhow::Result<Option<Plan>> {
     let mut plan = Plan {
         cases: Vec::new(),
+        scales: Vec::new(),
         peers: None,
         repetitions: 3,
         sizes: data_set::Sizes::default(),
+        idle: 10_000,
         destination: None,
     };
     let mut arguments = arguments.iter().map(|argument| argument.to_string_lossy());
@@ -152,15 +188,24 @@ fn parse(arguments: &[OsString]) -> anyhow::Result<Option<Plan>> {
             "--repetitions" => plan.repetitions = value()?.parse()?,
             "--large-mib" => plan.sizes.large_mib = value()?.parse()?,
             "--small-files" => plan.sizes.small_files = value()?.parse()?,
+            "--idle" => plan.idle = value()?.parse()?,
+            "--million-files" => plan.sizes.million_files = value()?.parse()?,
+            "--holes-gib" => plan.sizes.holes_gib = value()?.parse()?,
             "--destination" => plan.destination = Some(value()?.into_owned().into()),
-            name => match Case::ALL.into_iter().find(|case| case.to_string() == name) {
-                Some(case) => plan.cases.push(case),
-                None => bail!("there is no case {name}\n{USAGE}"),
-            },
+            name => {
+                let case = Case::ALL.into_iter().find(|case| case.to_string() == name);
+                let scale = Scale::ALL.into_iter().find(|scale| scale.name() == name);
+                if case.is_none() && scale.is_none() {
+                    bail!("there is no case {name}\n{USAGE}");
+                }
+                plan.cases.extend(case);
+                plan.scales.extend(scale);
+            }
         }
     }
-    if plan.cases.is_empty() {
+    if plan.cases.is_empty() && plan.scales.is_empty() {
         plan.cases = Case::ALL.to_vec();
+        plan.scales = Scale::ALL.to_vec();
     }
     Ok(Some(plan))
 }
@@ -175,9 +220,10 @@ mod tests {
             let words: Vec<_> = text.split_whitespace().map(OsString::from).collect();
             super::parse(&words)
         };
-        let plan = parse("tiny large --peers scp,rsyncd --repetitions 5 --large-mib 16");
+        let plan = parse("tiny large idle --peers scp,rsyncd --repetitions 5 --large-mib 16");
         let plan = plan.unwrap().unwrap();
         assert_eq!(plan.cases, [Case::Tiny, Case::Large]);
+        assert_eq!(plan.scales, [Scale::Idle]);
         assert_eq!(plan.peers.unwrap(), ["scp", "rsyncd"]);
         assert_eq!((plan.repetitions, plan.sizes.large_mib), (5, 16));
         assert_eq!(parse("").unwrap().unwrap().cases.len(), Case::ALL.len());

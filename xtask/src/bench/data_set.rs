@@ -1,8 +1,9 @@
 //! What is fetched: the same bytes on every machine.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use anyhow::Context;
@@ -20,6 +21,12 @@ pub(super) enum DataSet {
     Tree,
     Tiny,
     Page,
+    /// A few files, for many clients at once.
+    Crowd,
+    /// Very many very small files: a half of them in `half`, and a half of those in `half/quarter`.
+    Million,
+    /// Long files that are holes but for three groups each.
+    Holes,
 }
 
 /// How much of it.
@@ -27,6 +34,8 @@ pub(super) enum DataSet {
 pub(super) struct Sizes {
     pub(super) large_mib: usize,
     pub(super) small_files: usize,
+    pub(super) million_files: usize,
+    pub(super) holes_gib: usize,
 }
 
 impl Default for Sizes {
@@ -34,6 +43,8 @@ impl Default for Sizes {
         Self {
             large_mib: 4096,
             small_files: 100_000,
+            million_files: 1_000_000,
+            holes_gib: 1024,
         }
     }
 }
@@ -47,6 +58,9 @@ impl DataSet {
             Self::Tree => "tree",
             Self::Tiny => "tiny",
             Self::Page => "page",
+            Self::Crowd => "crowd",
+            Self::Million => "million",
+            Self::Holes => "holes",
         }
     }
 
@@ -56,7 +70,7 @@ impl DataSet {
             Self::Large => Some("large.bin"),
             Self::Tiny => Some("1k.bin"),
             Self::Page => Some("4k.bin"),
-            Self::Small | Self::Tree => None,
+            Self::Small | Self::Tree | Self::Crowd | Self::Million | Self::Holes => None,
         }
     }
 
@@ -69,6 +83,9 @@ impl DataSet {
             Self::Tree => TREE_ENTRIES,
             Self::Tiny => 1024,
             Self::Page => 4096,
+            Self::Crowd => 8 * MIB,
+            Self::Million => sizes.million_files,
+            Self::Holes => sizes.holes_gib,
         };
         let mark = data.join(format!("{}-{size}", self.name()));
         if mark.exists() {
@@ -83,7 +100,13 @@ impl DataSet {
                 Self::Large => noise.write(&folder.join("large.bin"), size * MIB)?,
                 Self::Tiny => noise.write(&folder.join("1k.bin"), size)?,
                 Self::Page => noise.write(&folder.join("4k.bin"), size)?,
-                Self::Small => make_small(&folder, &mut noise, size)?,
+                Self::Small => make_small(&folder, &mut noise, 0..size, 4096)?,
+                Self::Crowd => {
+                    noise.write(&folder.join("8m.bin"), size)?;
+                    make_small(&folder, &mut noise, 0..100, 4096)?;
+                }
+                Self::Million => make_million(&folder, &mut noise, size)?,
+                Self::Holes => make_holes(&folder, &mut noise, size)?,
                 Self::Tree => make_tree(&folder, &mut noise)?,
             }
             fs::write(&mark, "")
@@ -92,13 +115,42 @@ impl DataSet {
     }
 }
 
-fn make_small(folder: &Path, noise: &mut Noise, files: usize) -> std::io::Result<()> {
-    for number in 0..files {
+/// Files of `length` bytes, a hundred in each directory.
+fn make_small(
+    folder: &Path,
+    noise: &mut Noise,
+    numbers: Range<usize>,
+    length: usize,
+) -> std::io::Result<()> {
+    for number in numbers {
         let directory = folder.join(format!("d{:04}", number / 100));
         if number % 100 == 0 {
-            fs::create_dir(&directory)?;
+            fs::create_dir_all(&directory)?;
         }
-        noise.write(&directory.join(format!("f{number:06}.bin")), 4096)?;
+        noise.write(&directory.join(format!("f{number:06}.bin")), length)?;
+    }
+    Ok(())
+}
+
+fn make_million(folder: &Path, noise: &mut Noise, files: usize) -> std::io::Result<()> {
+    let (half, quarter) = (folder.join("half"), folder.join("half/quarter"));
+    make_small(&quarter, noise, 0..files / 4, 100)?;
+    make_small(&half, noise, files / 4..files / 2, 100)?;
+    make_small(folder, noise, files / 2..files, 100)
+}
+
+/// Files of `gib` GiB, of half of that and of a quarter, each with a group of data at its start,
+/// in its middle and at its end.
+fn make_holes(folder: &Path, noise: &mut Noise, gib: usize) -> std::io::Result<()> {
+    for part in [4, 2, 1] {
+        let path = folder.join(format!("part-{part}.bin"));
+        noise.write(&path, MIB)?;
+        let group = fs::read(&path)?;
+        let length = ((gib as u64) << 30) / part;
+        let file = OpenOptions::new().write(true).open(&path)?;
+        for offset in [length / 2, length - MIB as u64] {
+            file.write_all_at(&group, offset)?;
+        }
     }
     Ok(())
 }
@@ -178,6 +230,8 @@ mod tests {
         let sizes = Sizes {
             large_mib: 1,
             small_files: 150,
+            million_files: 400,
+            holes_gib: 1,
         };
         let read = |set: DataSet, name: &str| {
             let data = tempfile::tempdir().unwrap();
@@ -190,5 +244,11 @@ mod tests {
         assert_eq!(large, read(DataSet::Large, "large.bin"));
         assert_eq!(read(DataSet::Tiny, "1k.bin"), large[..1024]);
         assert_eq!(read(DataSet::Small, "d0001/f000149.bin").len(), 4096);
+        let quarter = read(DataSet::Million, "half/quarter/d0000/f000099.bin");
+        let rest = read(DataSet::Million, "d0003/f000399.bin");
+        assert_eq!((quarter.len(), rest.len()), (100, 100));
+        let hollow = read(DataSet::Holes, "part-4.bin");
+        assert_eq!(hollow.len(), 256 * MIB);
+        assert_eq!(hollow[..MIB], hollow[128 * MIB..129 * MIB]);
     }
 }

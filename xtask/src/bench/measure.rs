@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 
 use super::case::Case;
+use super::data_set::DataSet;
 use super::peer::{Commands, Peer};
 
 /// How long a server may take until it can be reached, and to end once it was told to.
@@ -21,13 +22,15 @@ const SERVER_TIME_MAX: Duration = Duration::from_secs(60);
 pub(super) struct Scene {
     work: PathBuf,
     destination: PathBuf,
-    packhorse: PathBuf,
+    pub(super) packhorse: PathBuf,
+    /// What holds connections open.
+    pub(super) idler: PathBuf,
 }
 
 /// What one run is about.
 pub(super) struct Setting {
-    root: PathBuf,
-    /// The file to fetch; all of the root if there is none.
+    pub(super) root: PathBuf,
+    /// What to fetch, below the root; all of the root if there is none.
     pub(super) file: Option<&'static str>,
     pub(super) destination: PathBuf,
     values: Vec<(&'static str, String)>,
@@ -45,6 +48,8 @@ pub(super) struct Measured {
     pub(super) server_cpu: f64,
     /// The largest process of the client, in MiB.
     pub(super) client_mib: f64,
+    /// The same of the server.
+    pub(super) server_mib: f64,
 }
 
 /// What `time` says of a process that has ended.
@@ -61,11 +66,13 @@ pub(super) struct Server {
 }
 
 impl Scene {
-    pub(super) fn new(root: &Path, work: &Path, destination: PathBuf) -> anyhow::Result<Self> {
+    /// Data and configurations lie in `work`, what cargo has built in `target`.
+    pub(super) fn new(target: &Path, work: &Path, destination: PathBuf) -> anyhow::Result<Self> {
         let scene = Self {
             work: work.to_owned(),
             destination,
-            packhorse: root.join("target/release/packhorse"),
+            packhorse: target.join("release/packhorse"),
+            idler: target.join("release/examples/idle_connections"),
         };
         for folder in [scene.data(), scene.work.join("conf")] {
             fs::create_dir_all(&folder)
@@ -93,9 +100,19 @@ impl Scene {
         find_program(program).is_some()
     }
 
-    /// An empty destination, a free port, and what commands say of them.
+    /// Where the work of `case` is done.
     pub(super) fn setting(&self, case: Case) -> anyhow::Result<Setting> {
         let set = case.data_set();
+        self.setting_of(set, set.file())
+    }
+
+    /// An empty destination, a free port, and what commands say of them; for `file` in `set`, or
+    /// for all of it.
+    pub(super) fn setting_of(
+        &self,
+        set: DataSet,
+        file: Option<&'static str>,
+    ) -> anyhow::Result<Setting> {
         let root = self.data().join(set.name());
         if self.destination.exists() {
             fs::remove_dir_all(&self.destination).context("cannot empty the destination")?;
@@ -103,12 +120,12 @@ impl Scene {
         fs::create_dir_all(&self.destination).context("cannot make the destination")?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let show = |path: PathBuf| path.display().to_string();
-        let file = set.file().unwrap_or("");
+        let name = file.unwrap_or("");
         let values = vec![
             ("{root}", show(root.clone())),
-            ("{file}", file.to_owned()),
-            ("{from}", show(root.join(file))),
-            ("{to}", show(self.destination.join(file))),
+            ("{file}", name.to_owned()),
+            ("{from}", show(root.join(name))),
+            ("{to}", show(self.destination.join(name))),
             ("{destination}", show(self.destination.clone())),
             ("{port}", port.to_string()),
             ("{conf}", show(self.work.join("conf"))),
@@ -117,7 +134,7 @@ impl Scene {
         ];
         Ok(Setting {
             root,
-            file: set.file(),
+            file,
             destination: self.destination.clone(),
             values,
             port,
@@ -137,6 +154,7 @@ impl Scene {
             client_cpu: client.cpu,
             server_cpu: server.cpu,
             client_mib: client.mib,
+            server_mib: server.mib,
         })
     }
 
@@ -207,10 +225,14 @@ impl Scene {
     /// Compares what was fetched with what is there, byte by byte.
     pub(super) fn check(&self, setting: &Setting) -> anyhow::Result<()> {
         let file = setting.file.unwrap_or("");
+        self.compare(&setting.root.join(file), &setting.destination.join(file))
+    }
+
+    /// Compares two files or trees byte by byte.
+    pub(super) fn compare(&self, source: &Path, fetched: &Path) -> anyhow::Result<()> {
         let status = Command::new("diff")
             .args(["--recursive", "--brief", "--no-dereference"])
-            .arg(setting.root.join(file))
-            .arg(setting.destination.join(file))
+            .args([source, fetched])
             .stdout(Stdio::null())
             .status()
             .context("cannot compare: is `diff` installed?")?;
@@ -279,8 +301,16 @@ impl Server {
         }
     }
 
+    /// The process that serves, below the one that measures it.
+    pub(super) fn process(&self) -> anyhow::Result<u32> {
+        let timer = self.timer.id();
+        let children = fs::read_to_string(format!("/proc/{timer}/task/{timer}/children"))?;
+        let child = children.split_whitespace().next();
+        Ok(child.context("the server has ended")?.parse()?)
+    }
+
     /// The first whole word with `prefix` that it has printed.
-    fn told(&self, prefix: &str) -> anyhow::Result<Option<String>> {
+    pub(super) fn told(&self, prefix: &str) -> anyhow::Result<Option<String>> {
         let text = fs::read_to_string(&self.words)?;
         let lines = text
             .split_inclusive('\n')

@@ -102,6 +102,7 @@ mod tests {
                     client_cpu: 0.0,
                     server_cpu: 0.0,
                     client_mib: 0.0,
+                    server_mib: 0.0,
                 }));
             }
             assert!((row.wall() - median).abs() < 1e-9, "{walls:?}");
