@@ -15,8 +15,6 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-pub use transmit::Transmit;
-
 use crate::challenge_ack::ChallengeAcks;
 use crate::config::Config;
 use crate::deadline::{Deadline, Reason};
@@ -30,6 +28,7 @@ use crate::state::State;
 use crate::stats::Stats;
 use crate::time::Instant;
 use crate::timestamps::TimestampState;
+use crate::transmit::Transmit;
 use crate::wire::Segment;
 
 /// One connection: segments, data and the time go in; segments, deadlines and data come out.
@@ -145,15 +144,15 @@ impl Connection {
 
     /// The next thing to send now; call it until it gives `None`.
     ///
-    /// At most `segments_max` segments, of which all but the last are equal in length.
-    /// For now each call gives one.
+    /// At most `segments_max` segments, of which all but the last are equal in length: what
+    /// several calls would give one by one, as far as it lies in one buffer of the user's.
     pub fn poll_transmit(&mut self, now: Instant, segments_max: usize) -> Option<Transmit> {
         if segments_max == 0 {
             return None;
         }
-        let segment = self.next_segment(now)?;
-        self.stats.segments_sent += 1;
-        Some(Transmit::new(self.local, self.remote, segment))
+        let transmit = self.next_transmit(now, segments_max)?;
+        self.stats.segments_sent += transmit.segments() as u64;
+        Some(transmit)
     }
 
     /// When `handle_timeout` is due next, and why; `None` if never.

@@ -74,8 +74,10 @@ impl DeliveryRate {
         latest: Option<(Instant, SentMark)>,
         min_rtt: Option<Duration>,
     ) -> Option<RateSample> {
-        self.delivered += bytes;
-        self.delivered_at = now;
+        if bytes > 0 {
+            self.delivered += bytes;
+            self.delivered_at = now;
+        }
         if self
             .app_limited_until
             .is_some_and(|until| self.delivered > until)

@@ -78,13 +78,14 @@ mod stranger;
 mod tail_loss;
 mod time;
 mod timestamps;
+mod transmit;
 mod user_timeout;
 mod window_probe;
 pub mod wire;
 
 pub use addresses::is_unicast;
 pub use config::{Config, KeepAlive, RtoBounds, UserTimeout};
-pub use connection::{Connection, Read, Transmit};
+pub use connection::{Connection, Read};
 pub use deadline::{Deadline, Reason};
 pub use endpoint::{
     ConnectionId, Endpoint, EndpointConfig, EndpointEvent, EndpointStats, ListenAt, ListenerId,
@@ -97,6 +98,7 @@ pub use state::State;
 pub use stats::Stats;
 pub use stranger::answer_stranger;
 pub use time::Instant;
+pub use transmit::Transmit;
 pub use wire::{
     Ecn, Flags, Options, Packet, ParseError, SackBlock, SackBlocks, Segment, Timestamps,
 };

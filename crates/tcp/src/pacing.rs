@@ -8,7 +8,7 @@ use crate::time::Instant;
 const CATCH_UP: Duration = Duration::from_millis(2);
 
 /// Lets segments go at a rate; without one, at once.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Pacer {
     /// Bytes per second.
     rate: Option<u64>,
@@ -30,13 +30,27 @@ impl Pacer {
         (self.rate.is_some() && self.next > now).then_some(self.next)
     }
 
+    /// How many of `count` segments of `bytes` may go now; what it is asked of is spent.
+    pub(crate) fn permits(&mut self, count: u64, bytes: u64, now: Instant) -> u64 {
+        if self.rate.is_none() {
+            return count;
+        }
+        let goes = |_: &u64| {
+            let goes = self.wait(now).is_none();
+            self.on_sent(bytes, now);
+            goes
+        };
+        (0..count).take_while(goes).count() as u64
+    }
+
     /// `bytes` went out.
     pub(crate) fn on_sent(&mut self, bytes: u64, now: Instant) {
         let Some(rate) = self.rate else {
             return;
         };
-        let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate.max(1));
-        let span = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        // 2^64 ns are enough for 18 GB: no segment is longer.
+        let nanos = bytes.saturating_mul(1_000_000_000) / rate.max(1);
+        let span = Duration::from_nanos(nanos);
         let late = now.saturating_since(self.next).min(CATCH_UP);
         let from = if self.next >= now { self.next } else { now };
         self.next = from + span.saturating_sub(late);

@@ -161,7 +161,7 @@ mod tests {
     fn flight(segments: u64) -> Scoreboard {
         let mut board = Scoreboard::new();
         for index in 1..=segments {
-            board.push(FIRST + index, at(index), SentMark::default());
+            board.push(FIRST + index, 1, at(index), SentMark::default());
         }
         board
     }

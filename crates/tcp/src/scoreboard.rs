@@ -54,8 +54,16 @@ impl Sent {
 #[derive(Debug)]
 pub(crate) struct Scoreboard {
     entries: VecDeque<Sent>,
-    /// Transmissions in order: number and end. Those that no longer count are dropped late.
-    order: VecDeque<(u64, u64)>,
+    /// How many were taken out at the front.
+    taken_out: u64,
+    /// How many are or were before the first that waits for its first transmission to arrive;
+    /// first transmissions are in the order of the stream.
+    waiting_from: u64,
+    /// Entries that were sent again.
+    sent_again: usize,
+    /// Second and later transmissions in order: number and end. Those that no longer count are
+    /// dropped late.
+    again: VecDeque<(u64, u64)>,
     /// The ends of the lost ones.
     lost: BTreeSet<u64>,
     sacked: RangeSet,
@@ -73,7 +81,10 @@ impl Scoreboard {
     pub(crate) fn new() -> Self {
         Self {
             entries: VecDeque::new(),
-            order: VecDeque::new(),
+            taken_out: 0,
+            waiting_from: 0,
+            sent_again: 0,
+            again: VecDeque::new(),
             lost: BTreeSet::new(),
             sacked: RangeSet::default(),
             sacked_bytes: 0,
@@ -90,7 +101,7 @@ impl Scoreboard {
     pub(crate) fn shed(&mut self) {
         if self.entries.is_empty() {
             self.entries.shrink_to_fit();
-            self.order = VecDeque::new();
+            self.again = VecDeque::new();
         }
     }
 
@@ -166,23 +177,24 @@ impl Scoreboard {
         (sent.start == start).then_some(sent.end)
     }
 
-    /// Notes that everything up to `end` was sent now, as one segment.
-    pub(crate) fn push(&mut self, end: u64, now: Instant, mark: SentMark) {
-        debug_assert!(end > self.next);
-        self.transmissions += 1;
-        self.entries.push_back(Sent {
-            start: self.next,
-            end,
-            sent_at: now,
-            transmission: self.transmissions,
-            retransmitted: false,
-            cut: false,
-            status: SentStatus::InFlight,
-            mark,
-        });
-        self.order.push_back((self.transmissions, end));
-        self.next = end;
-        self.weed_order();
+    /// Notes that everything up to `end` was sent now, in segments of `segment_bytes` and a rest.
+    pub(crate) fn push(&mut self, end: u64, segment_bytes: u64, now: Instant, mark: SentMark) {
+        debug_assert!(end > self.next && segment_bytes > 0);
+        while self.next < end {
+            let to = end.min(self.next + segment_bytes);
+            self.transmissions += 1;
+            self.entries.push_back(Sent {
+                start: self.next,
+                end: to,
+                sent_at: now,
+                transmission: self.transmissions,
+                retransmitted: false,
+                cut: false,
+                status: SentStatus::InFlight,
+                mark,
+            });
+            self.next = to;
+        }
     }
 
     /// Notes that the segment that ends at `end` was sent again now, as far as `to`.
@@ -198,15 +210,22 @@ impl Scoreboard {
         };
         sent.sent_at = now;
         sent.transmission = transmission;
+        self.sent_again += usize::from(!sent.retransmitted);
         sent.retransmitted = true;
         sent.cut = to < end;
         sent.mark = mark;
-        self.order.push_back((transmission, end));
-        self.weed_order();
+        self.again.push_back((transmission, end));
+        self.weed_again();
     }
 
     /// Takes out what lies before `ack`; what was not known to have arrived goes to `delivered`.
+    ///
+    /// Of segments that were all sent once and in order and reported together, that is the first
+    /// and the last: nobody asks for more of those between than that they were there.
     pub(crate) fn acknowledge(&mut self, ack: u64, delivered: &mut Vec<Sent>) {
+        if self.is_plain() {
+            self.take_out_run(ack, delivered);
+        }
         while let Some(sent) = self.entries.front().copied()
             && sent.end <= ack
         {
@@ -216,6 +235,8 @@ impl Scoreboard {
             }
             self.set_status(0, SentStatus::InFlight);
             self.entries.pop_front();
+            self.taken_out += 1;
+            self.sent_again -= usize::from(sent.retransmitted);
         }
         if let Some(first) = self.entries.front_mut()
             && first.start < ack
@@ -261,12 +282,32 @@ impl Scoreboard {
 
     /// The segment in flight that was sent first, by its last transmission.
     pub(crate) fn oldest_in_flight(&mut self) -> Option<Sent> {
-        while let Some((transmission, end)) = self.order.front().copied() {
+        let once = self.oldest_sent_once();
+        let again = self.oldest_sent_again();
+        once.into_iter()
+            .chain(again)
+            .min_by_key(|sent| sent.transmission)
+    }
+
+    fn oldest_sent_once(&mut self) -> Option<Sent> {
+        self.waiting_from = self.waiting_from.max(self.taken_out);
+        while let Some(sent) = self.entries.get(self.index_at(self.waiting_from)) {
+            if sent.status == SentStatus::InFlight && !sent.retransmitted {
+                return Some(*sent);
+            }
+            self.steps += 1;
+            self.waiting_from += 1;
+        }
+        None
+    }
+
+    fn oldest_sent_again(&mut self) -> Option<Sent> {
+        while let Some((transmission, end)) = self.again.front().copied() {
             self.steps += 1;
             if let Some(sent) = self.in_flight_by(transmission, end) {
                 return Some(sent);
             }
-            self.order.pop_front();
+            self.again.pop_front();
         }
         None
     }
@@ -288,12 +329,12 @@ impl Scoreboard {
                 self.set_status(index, SentStatus::Lost);
             }
         }
-        self.weed_order();
+        self.weed_again();
     }
 
     /// Takes everything lost for in flight again: nothing had been lost (RFC 4015).
     pub(crate) fn forget_losses(&mut self) {
-        self.steps += (self.lost.len() + self.order.len()) as u64;
+        self.steps += (self.lost.len() + self.again.len()) as u64;
         let lost: Vec<u64> = self.lost.iter().copied().collect();
         for end in lost {
             let Some(index) = self.index_of(end) else {
@@ -301,11 +342,16 @@ impl Scoreboard {
             };
             let sent = self.entries[index];
             self.set_status(index, SentStatus::InFlight);
-            self.order.push_back((sent.transmission, sent.end));
+            if sent.retransmitted {
+                self.again.push_back((sent.transmission, sent.end));
+            } else {
+                let place = self.taken_out + index as u64;
+                self.waiting_from = self.waiting_from.min(place);
+            }
         }
-        self.weed_order();
+        self.weed_again();
         // Two runs in order, or nearly: the stable sort joins them in one pass.
-        self.order.make_contiguous().sort();
+        self.again.make_contiguous().sort();
     }
 
     /// Takes everything the peer acknowledged selectively for lost (RFC 2018 §8).
@@ -366,12 +412,41 @@ impl Scoreboard {
         current.then_some(*sent)
     }
 
+    /// Whether everything is in flight for the first time.
+    fn is_plain(&self) -> bool {
+        self.sent_again == 0 && self.lost.is_empty() && self.sacked.is_empty()
+    }
+
+    /// Takes out what lies before `ack` where all is plain.
+    fn take_out_run(&mut self, ack: u64, delivered: &mut Vec<Sent>) {
+        let before = |sent: &&Sent| sent.end <= ack;
+        let count = self.entries.iter().take_while(before).count();
+        self.steps += count.min(2) as u64;
+        let places = [Some(0), count.checked_sub(1).filter(|last| *last > 0)];
+        if count > 0 {
+            delivered.extend(
+                places
+                    .into_iter()
+                    .flatten()
+                    .map(|place| self.entries[place]),
+            );
+            self.entries.drain(..count);
+            self.taken_out += count as u64;
+            self.again.clear();
+        }
+    }
+
+    /// Where the entry is now before which `count` are or were.
+    fn index_at(&self, count: u64) -> usize {
+        usize::try_from(count - self.taken_out).unwrap_or(usize::MAX)
+    }
+
     /// Drops records of transmissions that no longer count, once there are many.
-    fn weed_order(&mut self) {
-        if self.order.len() > 2 * self.entries.len() + STALE_RECORDS_MAX {
-            self.steps += self.order.len() as u64;
-            let order = core::mem::take(&mut self.order);
-            self.order = order
+    fn weed_again(&mut self) {
+        if self.again.len() > 2 * self.sent_again + STALE_RECORDS_MAX {
+            self.steps += self.again.len() as u64;
+            let again = core::mem::take(&mut self.again);
+            self.again = again
                 .into_iter()
                 .filter(|(transmission, end)| self.in_flight_by(*transmission, *end).is_some())
                 .collect();
@@ -391,7 +466,7 @@ mod tests {
         let mut board = Scoreboard::new();
         for index in 1..=segments {
             let now = Instant::from_millis(index);
-            board.push(FIRST + index * 100, now, SentMark::default());
+            board.push(FIRST + index * 100, 100, now, SentMark::default());
         }
         board
     }
@@ -456,13 +531,17 @@ mod tests {
     /// A peer without SACK never asks for the oldest transmission: records must not pile up.
     #[test]
     fn records_of_transmissions_are_bounded() {
-        let mut board = Scoreboard::new();
-        let mut delivered = Vec::new();
-        for index in 1..=10_000 {
-            board.push(FIRST + index, Instant::default(), SentMark::default());
-            board.acknowledge(FIRST + index, &mut delivered);
+        let mut board = board(2);
+        for _ in 0..10_000 {
+            board.mark_lost(FIRST + 100);
+            board.retransmit(
+                FIRST + 100,
+                FIRST + 100,
+                Instant::default(),
+                SentMark::default(),
+            );
         }
-        assert!(board.order.len() <= STALE_RECORDS_MAX + 2);
+        assert!(board.again.len() <= STALE_RECORDS_MAX + 3);
     }
 
     proptest! {
@@ -483,7 +562,7 @@ mod tests {
                     5 => if let Some(end) = board.first_lost().map(|sent| sent.end) {
                         board.retransmit(end, end - span % 2, now, SentMark::default());
                     },
-                    6 => board.push(board.next() + span, now, SentMark::default()),
+                    6 => board.push(board.next() + span, 300, now, SentMark::default()),
                     _ => if span < 300 { board.forget_losses() } else if span < 500 { board.forget_sacks() },
                 }
                 let sum = |status| board.entries.iter().filter(|sent| sent.status == status).map(Sent::len).sum::<u64>();
@@ -499,7 +578,7 @@ mod tests {
                 let first_lost = board.entries.iter().find(|sent| sent.status == SentStatus::Lost);
                 prop_assert_eq!(board.first_lost().map(|sent| sent.end), first_lost.map(|sent| sent.end));
                 let oldest = board.entries.iter().filter(|sent| sent.status == SentStatus::InFlight).map(|sent| sent.transmission).min();
-                prop_assert_eq!(board.oldest_in_flight().map(|sent| sent.transmission).is_some(), oldest.is_some());
+                prop_assert_eq!(board.oldest_in_flight().map(|sent| sent.transmission), oldest);
             }
             let mut once: Vec<_> = delivered.iter().map(|sent| (sent.start, sent.end)).collect();
             once.sort_unstable();

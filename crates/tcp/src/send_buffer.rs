@@ -88,6 +88,15 @@ impl SendBuffer {
         copy.into()
     }
 
+    /// How many bytes from `from` on `slice` gives without copying.
+    pub(crate) fn contiguous(&self, from: u64) -> u64 {
+        let first = self.pieces.partition_point(|(at, _)| *at <= from);
+        let piece = first.checked_sub(1).and_then(|i| self.pieces.get(i));
+        piece.map_or(0, |(at, piece)| {
+            (at + piece.len() as u64).saturating_sub(from)
+        })
+    }
+
     /// Lets go of what lies before `position`.
     pub(crate) fn release(&mut self, position: u64) {
         let position = position.clamp(self.start, self.end);

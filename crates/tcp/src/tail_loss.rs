@@ -59,6 +59,11 @@ impl TailLoss {
         self.due = Some(rto_at.map_or(at, |rto_at| at.min(rto_at)));
     }
 
+    /// Whether a probe is not accounted for.
+    pub(crate) fn has_probe(&self) -> bool {
+        self.probe.is_some()
+    }
+
     pub(crate) fn cancel(&mut self) {
         self.due = None;
     }

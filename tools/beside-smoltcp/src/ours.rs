@@ -61,17 +61,14 @@ impl Pair {
         while self.pool.len() < POOL_BYTES / 2
             && let Some(transmit) = sender.poll_transmit(self.now, 64)
         {
-            for packet in transmit.packets() {
-                packet.encode(&mut self.pool);
-                self.packets.push(self.pool.len());
-            }
+            transmit.encode(&mut self.pool, &mut self.packets);
         }
         while sender.poll_event().is_some() {}
         // As a driver that reads many packets into one buffer has them.
         let wire = Bytes::from(std::mem::take(&mut self.pool));
         let mut start = 0;
         for end in &self.packets {
-            if let Ok(packet) = Packet::parse(&wire.slice(start..*end)) {
+            if let Ok(packet) = Packet::from_bytes(wire.slice(start..*end)) {
                 receiver.handle_packet(self.now, &packet);
             }
             start = *end;

@@ -1,52 +1,35 @@
 //! What a connection sends next.
 
-use core::net::SocketAddr;
-
 use super::Connection;
 use crate::handshake;
 use crate::sender::{Outgoing, Room};
 use crate::seq::SequenceSpace;
 use crate::state::State;
 use crate::time::Instant;
-use crate::wire::{Ecn, Flags, Options, Packet, SackBlocks, Segment};
-
-/// Something to send: for now always one segment.
-///
-/// Later it may be several of equal length in a row, for drivers that can hand them to
-/// the kernel or the card at once; `packets` takes it apart either way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transmit {
-    packet: Packet,
-}
-
-impl Transmit {
-    pub(super) fn new(source: SocketAddr, destination: SocketAddr, segment: Segment) -> Self {
-        Self {
-            packet: Packet {
-                source,
-                destination,
-                ecn: Ecn::NotCapable,
-                segment,
-            },
-        }
-    }
-
-    /// The packets, in the order in which they go out.
-    pub fn packets(self) -> impl Iterator<Item = Packet> {
-        core::iter::once(self.packet)
-    }
-}
-
-impl From<Packet> for Transmit {
-    fn from(packet: Packet) -> Self {
-        Self { packet }
-    }
-}
+use crate::transmit::Transmit;
+use crate::wire::{Flags, Options, SackBlocks, Segment};
 
 impl Connection {
     /// A reset, then the SYN, then data, which says what has arrived, and what of that does
     /// not fit beside it in a bare acknowledgement.
-    pub(super) fn next_segment(&mut self, now: Instant) -> Option<Segment> {
+    pub(super) fn next_transmit(&mut self, now: Instant, segments_max: usize) -> Option<Transmit> {
+        if self.reset.is_none() && self.state != State::Closed && self.handshake.is_none() {
+            let stamp = self.timestamps.map(|state| state.option(now).value);
+            let room = self.room(segments_max);
+            let stats = &mut self.stats;
+            if let Some(outgoing) = self.sender.poll_transmit(now, room, stamp, stats) {
+                self.keep_alive_due = false;
+                let segment_bytes = outgoing.segment_bytes;
+                let segment = self.data_segment(now, outgoing);
+                let ends = (self.local, self.remote);
+                return Some(Transmit::new(ends.0, ends.1, segment, segment_bytes));
+            }
+        }
+        let segment = self.next_without_data(now)?;
+        Some(Transmit::new(self.local, self.remote, segment, 1))
+    }
+
+    fn next_without_data(&mut self, now: Instant) -> Option<Segment> {
         if let Some(reset) = self.reset.take() {
             self.stats.resets_sent += 1;
             return Some(*reset);
@@ -56,12 +39,6 @@ impl Connection {
         }
         if self.handshake.is_some() {
             return self.next_syn(now).or_else(|| self.handshake_ack(now));
-        }
-        let stamp = self.timestamps.map(|state| state.option(now).value);
-        let room = self.room();
-        if let Some(outgoing) = self.sender.poll_transmit(now, room, stamp, &mut self.stats) {
-            self.keep_alive_due = false;
-            return Some(self.data_segment(now, outgoing));
         }
         if core::mem::take(&mut self.keep_alive_due) {
             return self.keep_alive_probe(now);
@@ -75,11 +52,17 @@ impl Connection {
 
     /// What a segment has room for: while there are holes, new data leaves some for the blocks
     /// that tell of them. What goes out again keeps its length.
-    fn room(&self) -> Room {
+    fn room(&self, segments_max: usize) -> Room {
         let again = self.payload_max;
         let blocks = self.sack_option(again).wire_bytes();
         let new = again - if 2 * blocks <= again { blocks } else { 0 };
-        Room { again, new }
+        // Segments that tell of holes are not alike: each says what the one before had no room for.
+        let segments_max = if blocks > 0 { 1 } else { segments_max };
+        Room {
+            again,
+            new,
+            segments_max,
+        }
     }
 
     /// The SACK blocks that fit into `bytes` beside the options that every segment has.

@@ -21,11 +21,16 @@ const NUMBERS_APART: u32 = 1 << 16;
 impl Endpoint {
     /// Takes a packet that arrived at `now`.
     pub fn handle_packet(&mut self, now: Instant, packet: &Packet) {
+        if let Some(id) = self.table.find_again(packet.destination, packet.source) {
+            self.arrive_at(now, id, packet);
+            return;
+        }
         if !is_between_hosts(packet) {
             return;
         }
         let ends = Ends::new(packet.destination, packet.source);
         if let Some(id) = self.table.find(&ends) {
+            self.table.remember(id);
             self.arrive_at(now, id, packet);
             return;
         }
@@ -44,8 +49,15 @@ impl Endpoint {
         let Some(entry) = self.table.get_mut(id) else {
             return;
         };
-        if let Stage::HalfOpen(listener) = entry.stage
-            && entry.connection.state() == State::SynReceived
+        let Stage::HalfOpen(listener) = entry.stage else {
+            entry.connection.handle_segment(now, &packet.segment);
+            if !entry.is_dirty {
+                entry.is_dirty = true;
+                self.dirty.push_back(id);
+            }
+            return;
+        };
+        if entry.connection.state() == State::SynReceived
             && packet.segment.ack.is_some()
             && !packet.segment.flags.contains(Flags::RST)
             && self.listeners.is_full(listener)
@@ -54,8 +66,7 @@ impl Endpoint {
             self.stats.accept_queue_full += 1;
             return;
         }
-        if let Stage::HalfOpen(listener) = entry.stage
-            && entry.connection.is_unanswered_by(&packet.segment)
+        if entry.connection.is_unanswered_by(&packet.segment)
             && self.cookies.check(packet, now).is_some()
         {
             // Its first SYN got a cookie, and a later copy of it found room in the table. The

@@ -2,10 +2,10 @@
 
 use super::table::{ConnectionId, Stage};
 use super::{Endpoint, EndpointEvent};
-use crate::connection::Transmit;
 use crate::deadline::{Deadline, Reason};
 use crate::state::State;
 use crate::time::Instant;
+use crate::transmit::Transmit;
 
 impl Endpoint {
     /// The next thing to send now; call it until it gives `None`.

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 use super::accept_queue::ListenerId;
 use super::ends::Ends;
@@ -52,6 +53,8 @@ pub(super) struct Table {
     by_ends: BTreeMap<Ends, u32>,
     alarms: BTreeSet<(Instant, u32)>,
     half_open: usize,
+    /// What was found last: most packets are for the same connection as the one before.
+    last: Option<(SocketAddr, SocketAddr, ConnectionId)>,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +78,19 @@ impl Table {
 
     pub(super) fn find(&self, ends: &Ends) -> Option<ConnectionId> {
         self.by_ends.get(ends).map(|&index| self.id(index))
+    }
+
+    /// The connection between these ends, if it is the one remembered.
+    pub(super) fn find_again(&self, local: SocketAddr, remote: SocketAddr) -> Option<ConnectionId> {
+        let (known_local, known_remote, id) = self.last?;
+        (known_remote == remote && known_local == local).then_some(id)
+    }
+
+    /// Remembers a connection that was found by its ends.
+    pub(super) fn remember(&mut self, id: ConnectionId) {
+        if let Some(entry) = self.get(id) {
+            self.last = Some((entry.connection.local(), entry.connection.remote(), id));
+        }
     }
 
     /// Takes a connection whose ends are free.
@@ -119,6 +135,7 @@ impl Table {
         if core::mem::take(&mut entry.is_linked) {
             let ends = Ends::new(entry.connection.local(), entry.connection.remote());
             self.by_ends.remove(&ends);
+            self.last = None;
         }
     }
 

@@ -39,13 +39,10 @@ impl ReadQueue {
         if self.pieces.is_empty() {
             self.close_gathered();
         }
-        let Some(first) = self.pieces.front_mut() else {
-            return Bytes::new();
+        let data = match self.pieces.front_mut() {
+            Some(first) if first.len() > bytes_max => first.split_to(bytes_max),
+            _ => self.pieces.pop_front().unwrap_or_default(),
         };
-        let data = first.split_to(bytes_max.min(first.len()));
-        if first.is_empty() {
-            self.pieces.pop_front();
-        }
         self.len -= data.len() as u64;
         data
     }

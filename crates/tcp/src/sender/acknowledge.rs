@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 use super::Sender;
+use super::recovery::Phase;
 use crate::scoreboard::Sent;
 use crate::stats::Stats;
 use crate::time::Instant;
@@ -91,6 +92,16 @@ impl Sender {
             AckClass::Advances(acked) => acked,
             AckClass::BeyondSent | AckClass::TooOld | AckClass::Old => return class,
         };
+        if acked == 0 && self.learns_nothing_from(ack) {
+            self.note_no_news(ack);
+        } else {
+            self.take_in(now, ack, acked, stats);
+        }
+        class
+    }
+
+    /// Draws every consequence of an acknowledgement that moves SND.UNA by `acked`.
+    fn take_in(&mut self, now: Instant, ack: &Ack, acked: u64, stats: &mut Stats) {
         let was_closed = self.is_window_closed();
         let window_changed = self.window.update(ack.seq, ack.ack, ack.window, acked > 0);
         let report = self.take_report(ack, acked, window_changed, stats);
@@ -105,7 +116,29 @@ impl Sender {
             self.progress_at = now;
         }
         self.update_pacing();
-        class
+    }
+
+    /// Whether nothing is awaited that an acknowledgement which repeats the last one could be
+    /// about: one of these comes with each segment of a peer that only sends.
+    fn learns_nothing_from(&self, ack: &Ack) -> bool {
+        self.board.is_empty()
+            && ack.window == self.window.size()
+            && !self.is_window_closed()
+            && ack.sack.is_empty()
+            && matches!(self.phase, Phase::Open)
+            && self.episode.is_none()
+            && !self.tail.has_probe()
+    }
+
+    /// What `take_in` comes to for such a one.
+    fn note_no_news(&mut self, ack: &Ack) {
+        self.window.update(ack.seq, ack.ack, ack.window, false);
+        self.delivered.clear();
+        self.sample = None;
+        self.reordering_due = None;
+        self.probe.stop();
+        self.timer.stop();
+        self.tail.cancel();
     }
 
     /// Enters what `ack` says into the scoreboard.
@@ -281,6 +314,94 @@ impl Sender {
             self.schedule_loss_probe(now);
         } else {
             self.timer.ensure_started(now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::vec;
+    use core::time::Duration;
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::super::{Agreed, Room};
+    use super::*;
+    use crate::config::Config;
+    use crate::seq::{SeqNumber, SequenceSpace};
+    use crate::wire::SackBlock;
+
+    const FIRST: u64 = SequenceSpace::ORIGIN + 1;
+
+    fn sender(sack: bool, pacing: bool) -> Sender {
+        let config = Config {
+            pacing,
+            ..Config::default()
+        };
+        let space = SequenceSpace::new(SeqNumber::new(0));
+        let mut sender = Sender::new(&config, space, Instant::default());
+        let agreed = Agreed {
+            mss: 100,
+            sack,
+            timestamp_offset: None,
+            seq: FIRST,
+            window: 1_000,
+            rtt: Some(Duration::from_millis(20)),
+            syn_lost: false,
+        };
+        sender.begin(&agreed, Instant::default());
+        sender
+    }
+
+    proptest! {
+        /// The short way and the long one leave the same sender behind, whatever came before.
+        #[test]
+        fn an_acknowledgement_without_news_is_taken_as_any_other(
+            sack: bool,
+            pacing: bool,
+            steps in prop::collection::vec((0_u8..8, 0_u64..12, 0_u64..40), 1..80),
+        ) {
+            let mut twins = [sender(sack, pacing), sender(sack, pacing)];
+            let mut stats = [Stats::default(); 2];
+            let (mut now, mut seq) = (Instant::from_millis(100), FIRST);
+            let room = Room { again: 100, new: 100, segments_max: 4 };
+            for (step, count, millis) in steps {
+                now = now + Duration::from_millis(millis);
+                seq += count;
+                let unacked = twins[0].unacked();
+                let ack = match step {
+                    0..4 => unacked,
+                    _ => twins[0].next().min(unacked + 100 * count),
+                };
+                let block = SackBlock {
+                    left: SeqNumber::new(100 * count as u32 + 101),
+                    right: SeqNumber::new(100 * count as u32 + 201),
+                };
+                let ack = Ack {
+                    ack,
+                    seq,
+                    window: if step == 1 { 200 * (count % 3) } else { 1_000 },
+                    sack: if step == 5 { [block].into_iter().collect() } else { SackBlocks::default() },
+                    echo: None,
+                    has_data: count % 2 == 0,
+                };
+                for (is_short, (twin, stats)) in [true, false].into_iter().zip(twins.iter_mut().zip(&mut stats)) {
+                    twin.handle_timeout(now, stats);
+                    if step == 7 {
+                        twin.write(Bytes::from(vec![0; 130 * count as usize]), now);
+                    }
+                    while twin.poll_transmit(now, room, None, stats).is_some() {}
+                    if is_short {
+                        twin.handle_ack(now, &ack, stats);
+                    } else {
+                        twin.take_in(now, &ack, ack.ack - unacked, stats);
+                    }
+                }
+                prop_assert_eq!(format!("{:?}", twins[0]), format!("{:?}", twins[1]));
+                prop_assert_eq!(stats[0], stats[1]);
+            }
         }
     }
 }

@@ -13,12 +13,17 @@ use crate::time::Instant;
 const SMALL_WAIT_MIN: Duration = Duration::from_millis(100);
 const SMALL_WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// A segment's worth of the stream, to be sent now.
+/// The most bytes of data that go out at once: with its headers, one packet can say its length.
+const RUN_BYTES_MAX: u64 = 65_535 - 120;
+
+/// A part of the stream to be sent now, as one segment or a run of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outgoing {
     /// The position of its first byte.
     pub(crate) start: u64,
     pub(crate) payload: Bytes,
+    /// The payload of each segment but the last.
+    pub(crate) segment_bytes: usize,
     pub(crate) fin: bool,
     /// Whether nothing waits behind it.
     pub(crate) push: bool,
@@ -31,6 +36,8 @@ pub(crate) struct Room {
     pub(crate) again: u64,
     /// A new one.
     pub(crate) new: u64,
+    /// How many new ones may go out at once.
+    pub(crate) segments_max: usize,
 }
 
 /// What may go out now.
@@ -64,7 +71,7 @@ pub(super) enum Blocked {
 }
 
 impl Sender {
-    /// The next segment to send now, if there is one, with as many bytes as `room` allows.
+    /// What to send next, if there is anything, with as many bytes as `room` allows.
     ///
     /// `stamp` is our timestamp at this moment.
     pub(crate) fn poll_transmit(
@@ -89,7 +96,14 @@ impl Sender {
                 }
                 Some(self.retransmit(start, end, now, stamp, stats))
             }
-            Decision::New { end } => Some(self.send_new(end, urge, now, stats)),
+            Decision::New { end } => {
+                let segment_bytes = end - self.board.next();
+                let end = match urge {
+                    Urge::None => self.extend_run(end, room, now),
+                    _ => end,
+                };
+                Some(self.send_new(end, segment_bytes, urge, now, stats))
+            }
             Decision::Nothing(blocked) => {
                 self.note_blocked(blocked, now);
                 None
@@ -164,6 +178,33 @@ impl Sender {
         }
     }
 
+    /// Behind the last segment that could follow the new one up to `end` now, if each were asked
+    /// for by itself: a full one, without a FIN, out of the same buffer of the user's.
+    fn extend_run(&self, end: u64, room: Room, now: Instant) -> u64 {
+        let start = self.board.next();
+        let open = matches!(self.phase, Phase::Open) && self.board.lost_bytes() == 0;
+        if !open || room.segments_max <= 1 || end - start != room.new || end > self.buffer.end() {
+            return end;
+        }
+        // The last byte before a FIN is not among them: the FIN goes out with it.
+        let written = self.buffer.end() - u64::from(self.fin.is_some());
+        let congestion = self.congestion_window().saturating_sub(self.in_flight());
+        let most = [
+            RUN_BYTES_MAX,
+            self.buffer.contiguous(start),
+            written.saturating_sub(start),
+            self.window.edge().saturating_sub(start),
+            congestion,
+        ];
+        let bytes = most.into_iter().fold(u64::MAX, u64::min);
+        let records = self.settings.segments_in_flight_max - self.board.len();
+        let count = (bytes / room.new)
+            .min(room.segments_max as u64)
+            .min(records as u64);
+        let count = self.pacer.clone().permits(count, room.new, now);
+        start + count.max(1) * room.new
+    }
+
     /// A tail loss probe: new data if there is any, else the last segment (RFC 8985 §7.3).
     fn decide_loss_probe(&self, room: Room) -> Decision {
         if let Decision::New { end } = self.decide_new(room.new, true) {
@@ -231,24 +272,35 @@ impl Sender {
         stats.bytes_retransmitted += end - start;
         self.timer_after_sending(now);
         self.after_sending(end - start, now);
-        self.outgoing(start, end)
+        self.outgoing(start, end, end - start)
     }
 
-    fn send_new(&mut self, end: u64, urge: Urge, now: Instant, stats: &mut Stats) -> Outgoing {
+    /// Up to `end`, in segments of `segment_bytes`, which is a FIN more than the data of the only
+    /// one if that has one.
+    fn send_new(
+        &mut self,
+        end: u64,
+        segment_bytes: u64,
+        urge: Urge,
+        now: Instant,
+        stats: &mut Stats,
+    ) -> Outgoing {
         let start = self.board.next();
         let mark = self.rate.on_sent(now, self.board.is_empty());
-        self.board.push(end, now, mark);
+        self.board.push(end, segment_bytes, now, mark);
         stats.bytes_sent += self.buffer.end().min(end) - start.min(self.buffer.end());
         self.small_due = None;
         self.timer_after_sending(now);
-        self.after_sending(end - start, now);
+        for _ in 0..(end - start) / segment_bytes {
+            self.after_sending(segment_bytes, now);
+        }
         if urge == Urge::LossProbe {
             stats.loss_probes += 1;
             self.tail.on_sent(self.board.next(), false);
         } else {
             self.schedule_loss_probe(now);
         }
-        self.outgoing(start, end)
+        self.outgoing(start, end, segment_bytes)
     }
 
     fn timer_after_sending(&mut self, now: Instant) {
@@ -270,11 +322,12 @@ impl Sender {
         }
     }
 
-    fn outgoing(&self, start: u64, end: u64) -> Outgoing {
+    fn outgoing(&self, start: u64, end: u64, segment_bytes: u64) -> Outgoing {
         let data_end = end.min(self.buffer.end());
         Outgoing {
             start,
             payload: self.buffer.slice(start.min(data_end), data_end),
+            segment_bytes: usize::try_from(segment_bytes).unwrap_or(usize::MAX),
             fin: self.fin.is_some_and(|fin| end > fin),
             push: data_end == self.buffer.end(),
         }

@@ -2,8 +2,7 @@
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-use bytes::Bytes;
+use core::ops::Range;
 
 use super::PROTOCOL_TCP;
 use super::checksum::Checksum;
@@ -50,12 +49,13 @@ pub(super) struct IpPacket {
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
     pub(super) ecn: Ecn,
-    pub(super) payload: Bytes,
+    /// Where its payload lies in the packet.
+    pub(super) payload: Range<usize>,
 }
 
 impl IpPacket {
     /// Reads the IP header; what the link added behind the packet is cut off.
-    pub(super) fn parse(packet: &Bytes) -> Result<Self, ParseError> {
+    pub(super) fn parse(packet: &[u8]) -> Result<Self, ParseError> {
         match packet.first().map(|first| first >> 4) {
             Some(4) => Self::parse_v4(packet),
             Some(6) => Self::parse_v6(packet),
@@ -64,7 +64,7 @@ impl IpPacket {
         }
     }
 
-    fn parse_v4(packet: &Bytes) -> Result<Self, ParseError> {
+    fn parse_v4(packet: &[u8]) -> Result<Self, ParseError> {
         let fixed = packet
             .first_chunk::<IPV4_HEADER_BYTES>()
             .ok_or(ParseError::Truncated)?;
@@ -89,11 +89,11 @@ impl IpPacket {
             source: Ipv4Addr::new(fixed[12], fixed[13], fixed[14], fixed[15]).into(),
             destination: Ipv4Addr::new(fixed[16], fixed[17], fixed[18], fixed[19]).into(),
             ecn: Ecn::from_bits(fixed[1]),
-            payload: packet.slice(header..total),
+            payload: header..total,
         })
     }
 
-    fn parse_v6(packet: &Bytes) -> Result<Self, ParseError> {
+    fn parse_v6(packet: &[u8]) -> Result<Self, ParseError> {
         let fixed = packet
             .first_chunk::<IPV6_HEADER_BYTES>()
             .ok_or(ParseError::Truncated)?;
@@ -107,30 +107,31 @@ impl IpPacket {
             octets.copy_from_slice(&fixed[at..at + 16]);
             IpAddr::V6(Ipv6Addr::from(octets))
         };
-        let body = packet.slice(IPV6_HEADER_BYTES..end);
         Ok(Self {
             source: address(8),
             destination: address(24),
             ecn: Ecn::from_bits(fixed[1] >> 4),
-            payload: skip_extensions(fixed[6], body)?,
+            payload: skip_extensions(fixed[6], &packet[..end])?..end,
         })
     }
 }
 
-/// Skips the headers between IPv6 and TCP (RFC 8200 §4).
-fn skip_extensions(mut next: u8, mut rest: Bytes) -> Result<Bytes, ParseError> {
+/// Skips the headers between IPv6 and TCP (RFC 8200 §4), and gives where they end.
+fn skip_extensions(mut next: u8, packet: &[u8]) -> Result<usize, ParseError> {
     const HOP_BY_HOP: u8 = 0;
     const ROUTING: u8 = 43;
     const FRAGMENT: u8 = 44;
     const DESTINATION: u8 = 60;
+    let mut at = IPV6_HEADER_BYTES;
     for _ in 0..EXTENSIONS_MAX {
+        let rest = &packet[at..];
         match next {
-            PROTOCOL_TCP => return Ok(rest),
+            PROTOCOL_TCP => return Ok(at),
             FRAGMENT => return Err(ParseError::Fragment),
             HOP_BY_HOP | ROUTING | DESTINATION => {}
             _ => return Err(ParseError::NotTcp),
         }
-        let &[following, words, ..] = &rest[..] else {
+        let &[following, words, ..] = rest else {
             return Err(ParseError::Truncated);
         };
         let bytes = (usize::from(words) + 1) * 8;
@@ -143,7 +144,7 @@ fn skip_extensions(mut next: u8, mut rest: Bytes) -> Result<Bytes, ParseError> {
             return Err(ParseError::NotTcp);
         }
         next = following;
-        rest = rest.slice(bytes..);
+        at += bytes;
     }
     Err(ParseError::NotTcp)
 }

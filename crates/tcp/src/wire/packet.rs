@@ -4,11 +4,12 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::checksum::Checksum;
 use super::ip::{self, Ecn, IpPacket};
 use super::segment::Segment;
+use super::{OPTIONS_BYTES_MAX, TCP_HEADER_BYTES};
 
 /// A segment with its addresses, as an IP packet carries it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,13 +51,27 @@ impl Packet {
     /// # Errors
     /// See [`ParseError`]. IP and TCP checksums are verified.
     pub fn parse(packet: &Bytes) -> Result<Self, ParseError> {
-        let ip = IpPacket::parse(packet)?;
-        let mut checksum = Checksum::pseudo_header(ip.source, ip.destination, ip.payload.len());
-        checksum.add(&ip.payload);
+        Self::from_bytes(packet.clone())
+    }
+
+    /// Like `parse`, and what is left of `packet` is the payload: for who has no other use for it.
+    ///
+    /// # Errors
+    /// See [`ParseError`].
+    pub fn from_bytes(mut packet: Bytes) -> Result<Self, ParseError> {
+        let ip = IpPacket::parse(&packet)?;
+        let tcp = &packet[ip.payload.clone()];
+        let mut checksum = Checksum::pseudo_header(ip.source, ip.destination, tcp.len());
+        checksum.add(tcp);
         if checksum.finish() != 0 {
             return Err(ParseError::TcpChecksum);
         }
-        let (source, destination, segment) = Segment::parse(&ip.payload)?;
+        let (source, destination, mut segment, header) = Segment::parse(tcp)?;
+        if header < tcp.len() {
+            packet.truncate(ip.payload.end);
+            packet.advance(ip.payload.start + header);
+            segment.payload = packet;
+        }
         Ok(Self {
             source: SocketAddr::new(ip.source, source),
             destination: SocketAddr::new(ip.destination, destination),
@@ -67,21 +82,67 @@ impl Packet {
 
     /// Appends the packet, from its IP header on, checksums included.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        let tcp_bytes = self.segment.header_bytes() + self.segment.payload.len();
+        out.reserve(ip::IPV6_HEADER_BYTES + tcp_bytes);
+        let start = self.encode_headers(tcp_bytes, out);
+        out.extend_from_slice(&self.segment.payload);
+        let mut checksum = self.pseudo_header(tcp_bytes);
+        checksum.add(&out[start..]);
+        write_checksum(&mut out[start..], checksum);
+    }
+
+    /// Appends packets for as much of the payload as makes whole segments of `segment_bytes`, and
+    /// the end of each to `ends`; they differ in number and payload only.
+    ///
+    /// # Panics
+    /// Not if `segment_bytes` is not zero.
+    pub(crate) fn encode_run(
+        &self,
+        segment_bytes: usize,
+        out: &mut Vec<u8>,
+        ends: &mut Vec<usize>,
+    ) {
+        let segment = &self.segment;
+        let tcp_bytes = segment.header_bytes() + segment_bytes;
+        let count = segment.payload.len() / segment_bytes;
+        out.reserve(count * (ip::IPV6_HEADER_BYTES + tcp_bytes));
+        let mut headers =
+            Vec::with_capacity(ip::IPV6_HEADER_BYTES + TCP_HEADER_BYTES + OPTIONS_BYTES_MAX);
+        let tcp_at = self.encode_headers(tcp_bytes, &mut headers);
+        let mut common = self.pseudo_header(tcp_bytes);
+        headers[tcp_at + 4..tcp_at + 8].fill(0);
+        common.add(&headers[tcp_at..]);
+        let mut number = segment.seq;
+        for payload in segment.payload.chunks_exact(segment_bytes) {
+            headers[tcp_at + 4..tcp_at + 8].copy_from_slice(&number.get().to_be_bytes());
+            let mut checksum = common.with_number(number.get());
+            checksum.add(payload);
+            write_checksum(&mut headers[tcp_at..], checksum);
+            out.extend_from_slice(&headers);
+            out.extend_from_slice(payload);
+            ends.push(out.len());
+            #[expect(clippy::cast_possible_truncation, reason = "no packet has 2^32 bytes")]
+            let bytes = segment_bytes as u32;
+            number = number.advanced_by(bytes);
+        }
+    }
+
+    /// Appends IP and TCP headers, the checksum of TCP left out; gives where TCP's begins.
+    fn encode_headers(&self, tcp_bytes: usize, out: &mut Vec<u8>) -> usize {
         let Self {
             source,
             destination,
             ecn,
             segment,
         } = self;
-        let tcp_bytes = segment.header_bytes() + segment.payload.len();
-        out.reserve(ip::IPV6_HEADER_BYTES + tcp_bytes);
         ip::encode(source.ip(), destination.ip(), *ecn, tcp_bytes, out);
         let start = out.len();
         segment.encode_header(source.port(), destination.port(), out);
-        out.extend_from_slice(&segment.payload);
-        let mut checksum = Checksum::pseudo_header(source.ip(), destination.ip(), tcp_bytes);
-        checksum.add(&out[start..]);
-        out[start + 16..start + 18].copy_from_slice(&checksum.finish().to_be_bytes());
+        start
+    }
+
+    fn pseudo_header(&self, tcp_bytes: usize) -> Checksum {
+        Checksum::pseudo_header(self.source.ip(), self.destination.ip(), tcp_bytes)
     }
 
     /// The bytes of IP and TCP headers together, without options.
@@ -90,8 +151,13 @@ impl Packet {
             IpAddr::V4(_) => ip::IPV4_HEADER_BYTES,
             IpAddr::V6(_) => ip::IPV6_HEADER_BYTES,
         };
-        ip + super::TCP_HEADER_BYTES
+        ip + TCP_HEADER_BYTES
     }
+}
+
+/// Writes `checksum` into the TCP header at the beginning of `tcp`.
+fn write_checksum(tcp: &mut [u8], checksum: Checksum) {
+    tcp[16..18].copy_from_slice(&checksum.finish().to_be_bytes());
 }
 
 impl fmt::Display for ParseError {
@@ -316,7 +382,7 @@ mod tests {
             let _ = Packet::parse(&bytes.into());
             // Behind the checksums too: as the body of a segment that is otherwise right.
             whole.splice(0..0, [0; 0]);
-            let _ = Segment::parse(&whole.into());
+            let _ = Segment::parse(&whole);
         }
 
         #[test]

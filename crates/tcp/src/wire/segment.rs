@@ -88,8 +88,9 @@ impl Segment {
         out[start + 12..start + 14].copy_from_slice(&field.to_be_bytes());
     }
 
-    /// Reads a segment from `tcp`, whose checksum is right; gives the ports too.
-    pub(super) fn parse(tcp: &Bytes) -> Result<(u16, u16, Self), ParseError> {
+    /// Reads a segment without its payload from `tcp`, whose checksum is right; gives the ports,
+    /// and where the payload begins, too.
+    pub(super) fn parse(tcp: &[u8]) -> Result<(u16, u16, Self, usize), ParseError> {
         let Some(fixed) = tcp.first_chunk::<TCP_HEADER_BYTES>() else {
             return Err(ParseError::Truncated);
         };
@@ -109,9 +110,9 @@ impl Segment {
             window: half(14),
             urgent: half(18),
             options: Options::parse(&tcp[TCP_HEADER_BYTES..header])?,
-            payload: tcp.slice(header..),
+            payload: Bytes::new(),
         };
-        Ok((half(0), half(2), segment))
+        Ok((half(0), half(2), segment, header))
     }
 }
 

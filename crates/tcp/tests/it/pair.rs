@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use packhorse_tcp::{Config, Connection, Event, Flags, Instant, Packet, Read, SeqNumber};
+use packhorse_tcp::{Config, Connection, Event, Flags, Instant, Packet, Read, SeqNumber, Transmit};
 
 /// One end, with what its user has seen.
 pub(crate) struct End {
@@ -36,6 +36,10 @@ pub(crate) struct Pair {
     config: Config,
     server_isn: SeqNumber,
     delay: Duration,
+    /// How many segments may come at once.
+    pub(crate) segments_max: usize,
+    /// How often several came.
+    pub(crate) batches: usize,
     /// What is on its way to a server that is not there yet.
     knocking: Vec<(Instant, Packet)>,
     /// What was sent, by the client (true) or the server, and when.
@@ -68,6 +72,8 @@ impl Pair {
             config: server.clone(),
             server_isn: SeqNumber::new(server_isn),
             delay: Duration::from_millis(50),
+            segments_max: 1,
+            batches: 0,
             knocking: Vec::new(),
             log: Vec::new(),
         }
@@ -139,10 +145,13 @@ impl Pair {
             if let Some(end) = end {
                 end.serve_user(self.now);
                 for count in 0.. {
-                    let Some(transmit) = end.connection.poll_transmit(self.now, 1) else {
+                    let transmit = end.connection.poll_transmit(self.now, self.segments_max);
+                    let Some(transmit) = transmit else {
                         break;
                     };
-                    out.extend(transmit.packets());
+                    assert!(transmit.segments() <= self.segments_max);
+                    self.batches += usize::from(transmit.segments() > 1);
+                    out.extend(taken_apart(transmit));
                     assert!(count < 100_000, "a storm");
                 }
                 end.serve_user(self.now);
@@ -241,6 +250,23 @@ impl End {
             }
         }
     }
+}
+
+/// The packets of a batch, which are the same whichever way it is taken apart.
+fn taken_apart(transmit: Transmit) -> Vec<Packet> {
+    let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+    transmit.encode(&mut bytes, &mut ends);
+    let bytes = Bytes::from(bytes);
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    let encoded = starts
+        .zip(&ends)
+        .map(|(start, end)| bytes.slice(start..*end));
+    let encoded: Vec<_> = encoded
+        .map(|one| Packet::from_bytes(one).unwrap())
+        .collect();
+    let packets: Vec<_> = transmit.packets().collect();
+    assert_eq!(encoded, packets);
+    packets
 }
 
 /// Bytes that tell where they belong.

@@ -19,7 +19,10 @@ fn check(
     down: usize,
     fate: &mut dyn FnMut(usize) -> Fate,
 ) -> Pair {
-    let mut pair = Pair::new(client, server);
+    check_pair(Pair::new(client, server), up, down, fate)
+}
+
+fn check_pair(mut pair: Pair, up: usize, down: usize, fate: &mut dyn FnMut(usize) -> Fate) -> Pair {
     let mut count = 0;
     let mut each = |_: &packhorse_tcp::Packet, _: bool| {
         count += 1;
@@ -134,25 +137,69 @@ fn any_config(random: &mut dyn FnMut() -> u64) -> Config {
     config
 }
 
+/// A transfer both ways between two ends and over a path that `seed` chooses.
+fn any_transfer(seed: u64, segments_max: usize) -> Pair {
+    let mut random = random(seed);
+    let (client, server) = (any_config(&mut random), any_config(&mut random));
+    let (lose, twice, delay) = (random() % 20, random() % 10, random() % 30);
+    let jitter = random() % 80;
+    let (up, down) = ((random() % 100_000) as usize, (random() % 100_000) as usize);
+    let mut fate = |_| match random() % 100 {
+        roll if roll < lose => Fate::Lose,
+        roll if roll < lose + twice => Fate::Twice,
+        roll if roll < lose + twice + delay => {
+            Fate::Delay(Duration::from_millis(random() % (jitter + 1)))
+        }
+        _ => Fate::Deliver,
+    };
+    let mut pair = Pair::new(&client, &server);
+    pair.segments_max = segments_max;
+    check_pair(pair, up, down, &mut fate)
+}
+
+/// In a batch goes out what would go out one by one, and both ends are the same afterwards.
+#[test]
+fn batches_are_what_single_segments_would_be() {
+    let mut batched = 0;
+    for seed in seeds() {
+        let one_by_one = any_transfer(seed, 1);
+        let segments_max = 2 + seed as usize % 60;
+        let in_batches = any_transfer(seed, segments_max);
+        batched += in_batches.batches;
+        assert!(one_by_one.log == in_batches.log, "seed {seed}");
+        let [one, other] = [one_by_one, in_batches].map(|mut pair| {
+            let server = format!("{:?}", pair.server().connection);
+            (format!("{:?}", pair.client.connection), server)
+        });
+        assert_eq!(one, other, "seed {seed}");
+    }
+    assert!(batched > 100, "{batched} batches prove little");
+}
+
+/// A FIN goes out with the last segment, also if that is as long as the others.
+#[test]
+fn a_batch_leaves_the_fin_its_segment() {
+    let config = Config {
+        pacing: false,
+        initial_window_segments: 20,
+        ..Config::default()
+    };
+    let run = |segments_max| {
+        let mut pair = Pair::new(&config, &config);
+        pair.segments_max = segments_max;
+        check_pair(pair, 14_480, 0, &mut |_| Fate::Deliver)
+    };
+    let (one_by_one, in_batches) = (run(1), run(64));
+    assert!(one_by_one.log == in_batches.log);
+    assert!(in_batches.batches > 0);
+}
+
 #[test]
 fn whatever_the_path_does_the_stream_comes_through() {
     let mut total = Stats::default();
     for seed in seeds() {
         println!("seed {seed}");
-        let mut random = random(seed);
-        let (client, server) = (any_config(&mut random), any_config(&mut random));
-        let (lose, twice, delay) = (random() % 20, random() % 10, random() % 30);
-        let jitter = random() % 80;
-        let (up, down) = ((random() % 100_000) as usize, (random() % 100_000) as usize);
-        let mut fate = |_| match random() % 100 {
-            roll if roll < lose => Fate::Lose,
-            roll if roll < lose + twice => Fate::Twice,
-            roll if roll < lose + twice + delay => {
-                Fate::Delay(Duration::from_millis(random() % (jitter + 1)))
-            }
-            _ => Fate::Deliver,
-        };
-        let mut pair = check(&client, &server, up, down, &mut fate);
+        let mut pair = any_transfer(seed, 1);
         for stats in [
             pair.client.connection.stats(),
             pair.server().connection.stats(),
