@@ -9,7 +9,7 @@ use packhorse_protocol::plain_address::{PlainAddress, PlainAddressError};
 
 use crate::environment::Environment;
 use crate::exit::{CommandError, Exit, OrExit};
-use crate::text::{self, Text};
+use crate::text::{self, Text, machine};
 
 /// What a line with an address has at most, in bytes: three for each byte of the longest path, and
 /// some for the rest.
@@ -45,9 +45,7 @@ pub(crate) fn read(
 ) -> Result<Address, CommandError> {
     match read_target(argument, environment)? {
         Target::Keyed(address) => Ok(address),
-        Target::Plain(_) => Err(CommandError::usage(
-            "the plain mode has no lists; `get` and `shell` speak it",
-        )),
+        Target::Plain(_) => Err(CommandError::usage(text::plain::no_lists())),
     }
 }
 
@@ -63,12 +61,10 @@ pub(crate) fn read_target(
         Some("-") => parse(&read_line(&mut io::stdin().lock())?),
         Some(text) => parse(text),
         None => {
-            let variable = environment.address.as_deref().ok_or_else(|| {
-                CommandError::usage(
-                    "no address: give one as an argument, `-` to read it from standard input, or \
-                     set PACKHORSE_ADDRESS",
-                )
-            })?;
+            let variable = environment
+                .address
+                .as_deref()
+                .ok_or_else(|| CommandError::usage(text::address::missing()))?;
             match text_of(variable)? {
                 "-" => parse(&read_line(&mut io::stdin().lock())?),
                 text => parse(text),
@@ -101,9 +97,7 @@ pub(crate) fn read_all(
     match (keyed.is_empty(), plain.is_empty()) {
         (_, true) => Ok(Targets::Keyed(keyed)),
         (true, false) => Ok(Targets::Plain(plain)),
-        (false, false) => Err(CommandError::usage(
-            "addresses that begin with ph:// and with plain:// need a `get` each",
-        )),
+        (false, false) => Err(CommandError::usage(text::plain::one_kind_each())),
     }
 }
 
@@ -116,7 +110,7 @@ pub(crate) fn token(environment: &Environment) -> Result<Option<Token>, CommandE
     let Some(text) = &environment.key else {
         return Ok(None);
     };
-    let refused = || CommandError::new(Exit::Refused, "what PACKHORSE_KEY holds is not a key");
+    let refused = || CommandError::new(Exit::Refused, text::address::variable_not_a_key());
     let text = text.to_str().ok_or_else(refused)?.trim();
     if let Ok(token) = Token::parse(text) {
         return Ok(Some(token));
@@ -155,7 +149,7 @@ fn without_scheme(text: &str) -> Text {
 fn text_of(variable: &OsStr) -> Result<&str, CommandError> {
     variable
         .to_str()
-        .ok_or_else(|| CommandError::usage("what PACKHORSE_ADDRESS holds is not text"))
+        .ok_or_else(|| CommandError::usage(text::address::variable_not_text()))
 }
 
 /// Reads one line and leaves what follows it.
@@ -164,12 +158,11 @@ fn read_line(input: &mut impl BufRead) -> Result<String, CommandError> {
     input
         .take(LINE_BYTES_MAX)
         .read_until(b'\n', &mut line)
-        .or_exit(Exit::LocalIo, || "standard input cannot be read")?;
+        .or_exit(Exit::LocalIo, machine::no_input)?;
     if line.is_empty() {
-        return Err(CommandError::usage("no address came on standard input"));
+        return Err(CommandError::usage(text::address::none_on_input()));
     }
-    String::from_utf8(line)
-        .map_err(|_| CommandError::usage("what came on standard input is not an address"))
+    String::from_utf8(line).map_err(|_| CommandError::usage(text::address::not_on_input()))
 }
 
 #[cfg(test)]

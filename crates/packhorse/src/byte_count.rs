@@ -61,17 +61,6 @@ impl fmt::Display for TimeTaken {
     }
 }
 
-/// Prints `1 file`, `2 files`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Counted(pub(crate) u64, pub(crate) &'static str);
-
-impl fmt::Display for Counted {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ending = if self.0 == 1 { "" } else { "s" };
-        write!(out, "{} {}{ending}", self.0, self.1)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn clocks_and_counts() {
+    fn clocks_and_times() {
         for (seconds, text) in [(0, "0:00"), (78, "1:18"), (3723, "1:02:03")] {
             assert_eq!(Clock(Duration::from_secs(seconds)).to_string(), text);
         }
@@ -112,7 +101,5 @@ mod tests {
             let taken = TimeTaken(Duration::from_micros(microseconds));
             assert_eq!(taken.to_string(), text);
         }
-        assert_eq!(Counted(1, "file").to_string(), "1 file");
-        assert_eq!(Counted(0, "file").to_string(), "0 files");
     }
 }

@@ -21,11 +21,11 @@ use tokio::runtime::Handle;
 
 use crate::events::{EventLog, PathText, Record};
 use crate::exit::{CommandError, Exit, OrExit, Outcome, output_ended};
-use crate::output::say;
+use crate::output::complain;
 use crate::rate::Rate;
 use crate::so_far::SoFar;
 use crate::sole_file::sole_file;
-use crate::text::machine;
+use crate::text::{Text, fetching, machine};
 use crate::trust::{self, Server, TrustSettings};
 
 /// What is verified and not written yet.
@@ -56,7 +56,7 @@ struct LossTeller<'a> {
 impl Observer for LossTeller<'_> {
     fn handle(&self, event: Event<'_>) {
         if let Event::Lost { why } = event {
-            say(format_args!("packhorse: {why}; dialling again"));
+            complain(fetching::dialling_again(why));
             if let Some(events) = self.events {
                 events.write(&Record::Lost { why: why.into() });
             }
@@ -138,10 +138,7 @@ async fn fetch(
     let mut server = trust::meet(address, settings.trust).await?;
     let path = sole_file(&server, &address.path).await?;
     if address.directory_only || path.is_root() {
-        let message = format!(
-            "{}; only a single file can be written out",
-            Refusal::IsDirectory
-        );
+        let message = Text::from(Refusal::IsDirectory).then(&fetching::only_a_file());
         return Err(CommandError::new(Exit::SomeFailed, message));
     }
     let rate_limit = settings.rate_limit.map(Rate::bytes_per_second);

@@ -9,7 +9,6 @@ mod processes;
 mod sample_tree;
 mod scratch;
 
-use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 use std::thread::sleep;
@@ -21,10 +20,13 @@ use self::compare::compare;
 use self::processes::{Client, ClientReport, Program, ServerProcess};
 use self::sample_tree::SampleTree;
 use self::scratch::{Interrupted, Scratch};
-use crate::byte_count::{ByteCount, Counted};
+use crate::byte_count::ByteCount;
 use crate::exit::{CommandError, Exit, Outcome};
 use crate::flags::DemoFlags;
 use crate::output::print;
+use crate::text::log::files;
+use crate::text::wrapping::wrap;
+use crate::text::{Text, demo as story};
 
 /// How long the slowed client would need for the large file: long enough to be killed on the way.
 const SLOWED_SECONDS: u64 = 6;
@@ -54,55 +56,43 @@ pub(crate) fn run(flags: &DemoFlags) -> Outcome {
                 true => Exit::Integrity,
                 false => Exit::SomeFailed,
             };
-            Err(CommandError::new(exit, error))
+            let why = Text::from(error);
+            Err(CommandError::new(
+                exit,
+                match exit {
+                    Exit::Integrity => story::differs(&why),
+                    _ => story::failed(&why),
+                },
+            ))
         }
     }
 }
 
 /// Prints a piece of the story. Whether somebody reads it makes no difference to what is proven.
-fn tell(text: impl Display) {
-    let _ = print(wrap(&text.to_string()));
+fn tell(text: &Text) {
+    let _ = print(wrapped(&text.to_string()));
 }
 
-/// Breaks `text` into lines that fit on any terminal, the later ones indented like its numbers.
-fn wrap(text: &str) -> String {
+/// Breaks a piece into lines that fit on any terminal, the later ones indented like its number.
+fn wrapped(piece: &str) -> String {
     const COLUMNS: usize = 78;
 
-    let mut wrapped = String::new();
-    let mut column = 0;
-    for word in text.split_inclusive(' ') {
-        let width = word.trim_end().chars().count();
-        if column + width > COLUMNS {
-            wrapped.truncate(wrapped.trim_end().len());
-            wrapped.push_str("\n   ");
-            column = 3;
-        }
-        wrapped.push_str(word);
-        column += word.chars().count();
-    }
-    wrapped
+    let (number, text) = piece.split_at(3);
+    let lines = wrap(&format!("   {text}"), COLUMNS);
+    format!("{number}{}", &lines[number.len()..])
 }
 
 fn show(scratch: &Path, interrupted: &Interrupted) -> Result<()> {
     let source = scratch.join("served");
-    tell("1. Making a tree of files to serve.");
+    tell(&story::making_tree());
     let tree = SampleTree::make(&source)?;
-    tell(format_args!(
-        "   {} files, {}: small ones, nested ones, one of {}, names with line breaks, spaces and \
-         bytes that are no text, a link, an empty directory.",
-        tree.files,
-        ByteCount(tree.bytes),
-        ByteCount(tree.large_bytes),
-    ));
+    let (bytes, large_bytes) = (ByteCount(tree.bytes), ByteCount(tree.large_bytes));
+    tell(&story::tree(&files(tree.files), bytes, large_bytes));
     interrupted.check()?;
 
     let program = Program::new(scratch, interrupted)?;
     let server = ServerProcess::start(&program, &source)?;
-    tell(format_args!(
-        "2. Started a server, process {}, on {}, with a fresh identity and a fresh key.",
-        server.id(),
-        server.place(),
-    ));
+    tell(&story::server_started(server.id(), &server.place()));
     refuse_wrong_key(&program, &server, scratch)?;
 
     let names = ["first", "second", "third"];
@@ -112,48 +102,40 @@ fn show(scratch: &Path, interrupted: &Interrupted) -> Result<()> {
     let mut third = Client::start(&program, &server, "third", &destinations[2], &slowed)?;
     let first = Client::start(&program, &server, "first", &destinations[0], &[])?;
     let second = Client::start(&program, &server, "second", &destinations[1], &[])?;
-    tell(format_args!(
-        "4. Three clients fetch everything at once: processes {}, {} and {} (the third slowed down, \
-         so that there is time to kill it).",
-        first.id(),
-        second.id(),
-        third.id(),
-    ));
+    tell(&story::clients_started(first.id(), second.id(), third.id()));
     kill_on_the_way(&mut third, &source, &destinations[2], interrupted)?;
     half_done::damage(&destinations[2])?;
-    tell("   Changed one byte of what has arrived of it.");
+    tell(&story::byte_changed());
 
     let again = Client::start(&program, &server, "third-again", &destinations[2], &[])?;
-    tell(format_args!(
-        "6. Started the same command again, process {}.",
-        again.id()
-    ));
-    for (name, client) in [("first", first), ("second", second), ("third", again)] {
+    tell(&story::started_again(again.id()));
+    for (told, client) in [
+        (story::first(), first),
+        (story::second(), second),
+        (story::third(), again),
+    ] {
         let report = client.wait()?;
-        if name == "third" {
+        if told == story::third() {
             tell_of_resume(&report)?;
         }
-        tell(format_args!(
-            "   The {name} client is done: fetched {}, {}, at {}/s; had {} already.",
-            Counted(report.files_fetched, "file"),
+        tell(&story::done(
+            &told,
+            &files(report.files_fetched),
             ByteCount(report.bytes_fetched),
             ByteCount(report.rate()),
-            Counted(report.files_kept, "file"),
+            &files(report.files_kept),
         ));
     }
-    tell("7. Comparing every file, byte for byte, with names, times, modes and links.");
-    for (name, destination) in names.iter().zip(&destinations) {
+    tell(&story::comparing());
+    let told = [story::first(), story::second(), story::third()];
+    for (told, destination) in told.iter().zip(&destinations) {
         let compared = compare(&source, destination, interrupted)?;
-        tell(format_args!(
-            "   {name}: {}, {} and {} are the same, and nothing else is there.",
-            Counted(compared.files, "file"),
-            Counted(compared.folders, "folder"),
-            Counted(compared.links, "link"),
-        ));
+        let files = files(compared.files);
+        tell(&story::same(told, &files, compared.folders, compared.links));
     }
     server.stop()?;
-    tell("8. Told the server to end; it did.");
-    conclude();
+    tell(&story::server_ended());
+    tell(&story::conclusion());
     Ok(())
 }
 
@@ -162,12 +144,8 @@ fn tell_of_resume(report: &ClientReport) -> Result<()> {
         report.bytes_resumed > 0 && report.bytes_differing > 0,
         "what was half done was not gone on with, or the changed byte was not noticed"
     );
-    tell(format_args!(
-        "   The third client went on with {} that had arrived before it was killed. {} of that, \
-         around the changed byte, did not match the server's hash and were fetched again.",
-        ByteCount(report.bytes_resumed),
-        ByteCount(report.bytes_differing),
-    ));
+    let (resumed, differing) = (report.bytes_resumed, report.bytes_differing);
+    tell(&story::resumed(ByteCount(resumed), ByteCount(differing)));
     Ok(())
 }
 
@@ -181,7 +159,7 @@ fn refuse_wrong_key(program: &Program<'_>, server: &ServerProcess, scratch: &Pat
     );
     let is_empty = fs::read_dir(&destination).map_or(true, |mut names| names.next().is_none());
     ensure!(is_empty, "a client with a wrong key has fetched something");
-    tell("3. A client with one wrong character in its key was refused (exit code 4).");
+    tell(&story::wrong_key_refused());
     Ok(())
 }
 
@@ -207,12 +185,8 @@ fn kill_on_the_way(
         !left.has_large,
         "the client was done with the large file before it could be killed"
     );
-    tell(format_args!(
-        "5. Killed the third client (SIGKILL) on the way. {} of its files had their names by then; \
-         each of them is complete and right. The large one has no name yet; {} of it have arrived.",
-        left.files,
-        ByteCount(half_done::bytes(destination)),
-    ));
+    let arrived = ByteCount(half_done::bytes(destination));
+    tell(&story::killed(left.files, arrived));
     Ok(())
 }
 
@@ -241,15 +215,6 @@ fn wait_for_first_file(
     }
 }
 
-fn conclude() {
-    tell(
-        "9. What this has shown: one server gives a whole tree to several clients at once; a name \
-         appears only when its content is complete; a client that is killed leaves nothing wrong \
-         behind, and the same command finishes its work with what is there and right; a wrong key opens nothing; every byte, \
-         name, time, mode and link arrived.",
-    );
-}
-
 /// Reads what a step left behind.
 fn read_text(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
@@ -262,13 +227,13 @@ mod tests {
     #[test]
     fn lines_fit_on_a_terminal() {
         let text = format!("1. {}", "word ".repeat(40).trim_end());
-        let wrapped = wrap(&text);
+        let wrapped = wrapped(&text);
         assert!(wrapped.lines().all(|line| line.len() <= 78), "{wrapped}");
         assert!(
             wrapped.lines().skip(1).all(|line| line.starts_with("   w")),
             "{wrapped}"
         );
         assert_eq!(wrapped.split_whitespace().count(), 41);
-        assert_eq!(wrap("short"), "short");
+        assert_eq!(super::wrapped("   short"), "   short");
     }
 }

@@ -287,9 +287,8 @@ impl EventLog {
         let Some((path, report)) = &self.report else {
             return Ok(());
         };
-        report.close().or_exit(Exit::LocalIo, || {
-            format!("the report {} is not complete", path.display())
-        })
+        let closed = report.close();
+        closed.or_exit(Exit::LocalIo, || machine::report_incomplete(path.display()))
     }
 }
 

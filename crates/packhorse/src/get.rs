@@ -2,7 +2,6 @@
 
 mod observer;
 
-use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,7 +44,7 @@ pub(crate) fn run(settings: GetSettings) -> Outcome {
             retry_for,
         } => {
             let [address] = addresses.as_slice() else {
-                return Err(CommandError::usage("`-o -` writes one file out"));
+                return Err(CommandError::usage(text::usage::one_file_to_output()));
             };
             let settings = CatSettings {
                 address,
@@ -108,8 +107,8 @@ impl Get<'_> {
             });
             let end = self.fetch(address).await;
             if let Some(error) = &end.error {
-                self.progress
-                    .say(format_args!("packhorse: {shown}: {error}"));
+                let failed = Text::untranslated(&shown).because(error.clone());
+                self.progress.complain(failed);
             }
             events.write(&Record::End {
                 address: shown,
@@ -128,18 +127,18 @@ impl Get<'_> {
         let elapsed = start.elapsed();
         if is_any_reached && !self.quiet {
             let dry_run = self.download.dry_run;
-            self.progress.say(Summary {
+            let summary = Summary {
                 all,
                 elapsed,
                 dry_run,
                 wanted: self.observer.wanted(),
-            });
+            };
+            self.progress.say(summary.words());
         }
         let events = self.observer.events();
         events.write(&Record::summary(all, elapsed.as_secs_f64(), exit));
         if let Err(error) = events.close() {
-            self.progress
-                .say(format_args!("packhorse: {}", error.error));
+            self.progress.complain(error.error);
             exit = exit.and(error.exit);
         }
         Ok(exit)
@@ -219,7 +218,8 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    fn words(&self) -> Text {
+    /// All of it.
+    pub(crate) fn words(&self) -> Text {
         let all = self.all;
         let counts = [
             (all.files_kept, text::progress::kept as fn(_) -> _),
@@ -261,12 +261,6 @@ impl Summary {
     }
 }
 
-impl Display for Summary {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.words().fmt(out)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,6 +284,7 @@ mod tests {
                 dry_run,
                 wanted: (1, 5),
             }
+            .words()
             .to_string()
         };
         let cases = [
@@ -329,13 +324,13 @@ mod tests {
             wanted: (0, 0),
         };
         assert_eq!(
-            summary.to_string(),
+            summary.words().to_string(),
             "fetched 1 file, 3.00 MB in 1.0 s (3.00 MB/s); went on with 5.00 MB of an interrupted \
              run; fetched again: 1 B damaged on the way, 2.00 kB left by an interrupted run and not \
              right, 3 B changed on the server meanwhile, 4 B not confirmed by the disk; kept \
              51.4 MB of 2 files half done: run the same command again to go on"
         );
-        let chinese = Language::Chinese.render(|| summary.to_string());
+        let chinese = Language::Chinese.render(|| summary.words().to_string());
         assert_eq!(
             chinese,
             "已获取 1 个文件，3.00 MB，用时 1.0 s（3.00 MB/s）；沿用了中断的运行留下的 5.00 MB；\

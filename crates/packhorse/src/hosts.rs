@@ -12,7 +12,7 @@ use packhorse_protocol::path::RelativePath;
 
 use crate::exit::{CommandError, Exit, OrExit};
 use crate::state::State;
-use crate::text::{files, machine};
+use crate::text::{address, files, machine};
 
 /// The files, and the one whose lock whoever changes either holds.
 const FILE: &str = "hosts";
@@ -100,12 +100,7 @@ fn read(path: &Path) -> Result<String, CommandError> {
 }
 
 fn damaged(path: &Path, line: usize) -> CommandError {
-    let message = format!(
-        "line {line} of {} is damaged: mend or remove it; each line is an address such as \
-         ph://KEY@HOST:PORT/",
-        path.display()
-    );
-    CommandError::new(Exit::LocalIo, message)
+    CommandError::new(Exit::LocalIo, address::damaged_hosts(line, path.display()))
 }
 
 /// The pin at `place`; the number of the first line that is not an address with a key.

@@ -16,12 +16,12 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
-use crate::byte_count::{ByteCount, Counted};
+use crate::byte_count::ByteCount;
 use crate::exit::{CommandError, Exit, OrExit, Outcome, output_ended};
 use crate::output::{print, say};
 use crate::settings::ListenSettings;
 use crate::signals::Signals;
-use crate::text::{machine, port};
+use crate::text::{Text, machine, port, talk as words};
 
 /// What has happened and is not printed yet; peers wait then.
 const EVENTS_WAITING_MAX: usize = 64;
@@ -65,7 +65,7 @@ async fn listen(settings: ListenSettings) -> Outcome {
     let server = MessageServer::new(listener, messages, events);
     let tally = server.tally();
     for address in local {
-        say(format_args!("listening on {address}"));
+        say(words::listening(address));
     }
     if is_typed {
         read_typed(server.peers())?;
@@ -82,11 +82,9 @@ async fn listen(settings: ListenSettings) -> Outcome {
         () = sleep(PRINT_TIME_MAX), if is_told_to => Ok(()),
         () = signals.next() => Ok(()),
     };
-    say(Summary {
-        peers: peers.load(Ordering::Relaxed),
-        tally: tally.read(),
-    });
-    ended.or_exit(Exit::LocalIo, || "cannot listen any more")?;
+    let peers = words::peers(peers.load(Ordering::Relaxed));
+    say(peers.and(&counts(tally.read())));
+    ended.or_exit(Exit::LocalIo, words::cannot_listen_any_more)?;
     match printed {
         Ok(()) => Ok(Exit::Done),
         Err(error) => output_ended(error),
@@ -116,22 +114,26 @@ fn print_events(mut happened: mpsc::Receiver<MessageEvent>, peers: &AtomicU64) -
         match event {
             MessageEvent::Connected(peer) => {
                 peers.fetch_add(1, Ordering::Relaxed);
-                print(format_args!("{} connected", Shown(peer)))
+                print(words::connected(Shown(peer)))
             }
             MessageEvent::Said(peer, message) => {
                 print(format_args!("{}: {}", Shown(peer), Escaped(message.text())))
             }
             MessageEvent::Unanswered(peer, failure) => {
-                let why = match failure {
-                    CommandFailure::Run(error) => format!("cannot be run: {error}"),
-                    CommandFailure::Status(status) => format!("ended with {status}"),
-                };
-                say(format_args!("{}: the command {why}", Shown(peer)));
+                say(match failure {
+                    CommandFailure::Run(error) => {
+                        words::command_not_run(Shown(peer), &error.into())
+                    }
+                    CommandFailure::Status(status) => words::command_failed(Shown(peer), status),
+                });
                 Ok(())
             }
             MessageEvent::Left { peer, tally, error } => {
-                let why = error.map_or_else(String::new, |error| format!(" ({error})"));
-                print(format_args!("{} left: {}{why}", Shown(peer), Counts(tally)))
+                let (peer, counts) = (Shown(peer), counts(tally));
+                print(match error {
+                    Some(error) => words::left_because(peer, &counts, &error.into()),
+                    None => words::left(peer, &counts),
+                })
             }
         }?;
     }
@@ -221,40 +223,15 @@ impl std::fmt::Display for Shown {
     }
 }
 
-struct Counts(Tally);
-
-impl std::fmt::Display for Counts {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Tally {
-            messages,
-            received_bytes,
-            sent_bytes,
-        } = self.0;
-        let messages = Counted(messages, "message");
-        let received = ByteCount(received_bytes);
-        write!(
-            out,
-            "{messages}, {received} received, {} sent",
-            ByteCount(sent_bytes)
-        )
-    }
-}
-
-/// The last line.
-struct Summary {
-    peers: u64,
-    tally: Tally,
-}
-
-impl std::fmt::Display for Summary {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            out,
-            "{}, {}",
-            Counted(self.peers, "peer"),
-            Counts(self.tally)
-        )
-    }
+/// What came from peers and went to them.
+fn counts(tally: Tally) -> Text {
+    let Tally {
+        messages,
+        received_bytes,
+        sent_bytes,
+    } = tally;
+    let bytes = words::exchanged(ByteCount(received_bytes), ByteCount(sent_bytes));
+    words::messages(messages).and(&bytes)
 }
 
 #[cfg(test)]

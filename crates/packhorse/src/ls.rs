@@ -13,8 +13,9 @@ use serde::Serialize;
 use crate::events::PathText;
 use crate::exit::{CommandError, Exit, Outcome, output_ended};
 use crate::fetch::client_runtime;
-use crate::output::{print, say};
+use crate::output::{complain, print, say};
 use crate::settings::{LsFormat, LsSettings};
+use crate::text::{self, Text, fetching};
 use crate::trust::{self, Server};
 
 /// Lists what the server has at the address.
@@ -66,7 +67,7 @@ impl Listing {
         let mut is_first = true;
         let listed = list(&server.connector, request, |item| {
             if std::mem::take(&mut is_first) && self.directory_only && !is_root(&item) {
-                let message = "it is not a directory";
+                let message = text::shell::not_a_directory();
                 stopped = Some(Err(CommandError::new(Exit::SomeFailed, message)));
                 return false;
             }
@@ -90,12 +91,12 @@ impl Listing {
             if self.format == LsFormat::Json {
                 print(skipped_json(path, *refusal))?;
             }
-            let path = Escaped(path);
+            let (path, why) = (Escaped(path), Text::from(refusal));
             if refusal.is_by_kind() {
-                say(format_args!("skipped {path}: {refusal}"));
+                say(fetching::skipped_entry(path, &why));
                 return Ok(Exit::Done);
             }
-            say(format_args!("packhorse: {path}: {refusal}"));
+            complain(Text::untranslated(path).because(why));
             return Ok(Exit::SomeFailed);
         }
         let Some(row) = Row::of(item) else {

@@ -52,6 +52,7 @@ use crate::exit::{Exit, Outcome};
 use crate::flags::Flags;
 use crate::language::Language;
 use crate::settings::Settings;
+use crate::text::Text;
 
 fn main() -> ExitCode {
     Language::of_locale(|name| env::var_os(name)).speak();
@@ -61,7 +62,7 @@ fn main() -> ExitCode {
         Err(error) => return handle_unusable(&error).into(),
     };
     let exit = outcome.unwrap_or_else(|failure| {
-        output::say(format_args!("packhorse: {}", failure.error));
+        output::complain(failure.error);
         failure.exit
     });
     exit.into()
@@ -97,6 +98,6 @@ fn handle_unusable(error: &clap::Error) -> Exit {
     }
     // It quotes what was typed, which may be an address with its key.
     let text = text::usage::of_clap(error);
-    output::say(output::without_secrets(text.trim_end()));
+    output::say(Text::untranslated(output::without_secrets(text.trim_end())));
     Exit::Usage
 }

@@ -6,14 +6,26 @@ use std::io::{self, Write};
 
 use rustix::termios::tcgetwinsize;
 
+use crate::text::Text;
+
 /// Says something to the person; never with a secret in it.
 ///
 /// What a peer wrote must be escaped; should some of it come through in the words of a library, it
 /// can still do nothing to a terminal.
-pub(crate) fn say(line: impl Display) {
-    let text = without_controls(&format!("{line}\n"));
+pub(crate) fn say(words: impl Into<Text>) {
+    let text = without_controls(&format!("{}\n", words.into()));
     // If nobody listens to the talk, the work goes on.
     let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Says what went wrong, and that it is Packhorse that says so.
+pub(crate) fn complain(what: impl Into<Text>) {
+    say(what.into().of_packhorse());
+}
+
+/// Ends the line of a prompt that nobody answers any more.
+pub(crate) fn end_line() {
+    say(Text::untranslated(""));
 }
 
 /// Writes a line of data.

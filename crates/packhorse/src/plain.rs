@@ -25,15 +25,8 @@ use tokio::io::AsyncWriteExt;
 
 use crate::cat::{Output, Shape};
 use crate::exit::{CommandError, Exit, OrExit, output_ended};
-use crate::text::files;
-
-/// What is said wherever something came in the plain mode.
-const NOT_VERIFIED: &str =
-    "nothing is verified: the plain mode has no key, no encryption and no hashes";
-
-/// What is said of a file behind which more came.
-const INCOMPLETE: &str = "more of it came after a silence had been taken for its end: what is here is \
-                          not all of it; fetch it again with a longer --silence";
+use crate::text::{Text, files, machine, plain as words};
+use crate::time_span::TimeSpan;
 
 /// A server of the plain mode.
 struct PlainServer {
@@ -49,8 +42,8 @@ struct PlainServer {
 struct Folder {
     path: PathBuf,
     options: DestinationOptions,
-    /// What to do about a file that is here already.
-    advice: &'static str,
+    /// What is said of a file that is here already.
+    exists: fn() -> Text,
     workers: Arc<DiskWorkers>,
     /// What came so far, for whoever looks on.
     totals: Arc<Totals>,
@@ -127,7 +120,7 @@ impl PlainServer {
             let placed = folder.work(move || file.finish()).await?;
             folder.totals.files_fetched.fetch_add(1, Ordering::Relaxed);
             Ok(Saved {
-                name: match placed.map_err(|error| unwritten(&error, folder.advice))? {
+                name: match placed.map_err(|error| unwritten(&error, folder.exists))? {
                     Placed::Beside(name) => name,
                     _ => local_name.clone(),
                 },
@@ -137,7 +130,7 @@ impl PlainServer {
         let saved = saving.await;
         let report = folder.work(move || destination.finish()).await?;
         match (&saved, report.root) {
-            (Ok(_), Err(error)) => Err(unwritten(&error, folder.advice)),
+            (Ok(_), Err(error)) => Err(unwritten(&error, folder.exists)),
             _ => saved,
         }
     }
@@ -176,14 +169,9 @@ impl PlainServer {
     }
 
     /// What to say of a file of which nothing came.
-    fn doubt(&self, saved: &Saved) -> Option<String> {
-        (saved.bytes == 0).then(|| {
-            format!(
-                "{}: nothing came within {:?}, so it is taken for an empty file; if the server is \
-                 slow, use a longer --silence",
-                saved.name, self.silence
-            )
-        })
+    fn doubt(&self, saved: &Saved) -> Option<Text> {
+        let silence = TimeSpan::from(self.silence);
+        (saved.bytes == 0).then(|| words::taken_for_empty(&saved.name, silence))
     }
 }
 
@@ -191,13 +179,13 @@ impl Folder {
     fn new(
         path: &Path,
         options: DestinationOptions,
-        advice: &'static str,
+        exists: fn() -> Text,
         workers: Arc<DiskWorkers>,
     ) -> Self {
         Self {
             path: path.to_owned(),
             options,
-            advice,
+            exists,
             workers,
             totals: Arc::default(),
         }
@@ -210,7 +198,7 @@ impl Folder {
         path: &RelativePath,
     ) -> Result<(Destination, StreamedFile), CommandError> {
         self.totals.files_seen.fetch_add(1, Ordering::Relaxed);
-        let (folder, options, advice) = (self.path.clone(), self.options, self.advice);
+        let (folder, options, exists) = (self.path.clone(), self.options, self.exists);
         let (job, path) = (*job, path.clone());
         let begun = self.work(move || {
             let destination = Destination::open(Disk::new(), &folder, &job, options)
@@ -220,7 +208,7 @@ impl Folder {
                 Err(error) => {
                     // Nothing was written, so nothing can be left behind.
                     let _ = destination.finish();
-                    Err(unwritten(&error, advice))
+                    Err(unwritten(&error, exists))
                 }
             }
         });
@@ -245,7 +233,7 @@ impl Folder {
             };
             let appended;
             (file, appended) = self.work(append).await?;
-            appended.map_err(|error| unwritten(&error, self.advice))?;
+            appended.map_err(|error| unwritten(&error, self.exists))?;
             self.totals
                 .bytes_fetched
                 .fetch_add(length, Ordering::Relaxed);
@@ -258,7 +246,7 @@ impl Folder {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, CommandError> {
         let done = self.workers.run(work).await;
-        done.or_exit(Exit::LocalIo, || "cannot write")
+        done.or_exit(Exit::LocalIo, machine::no_disk_work)
     }
 }
 
@@ -274,10 +262,9 @@ fn unusable(error: &DestinationError) -> CommandError {
     CommandError::new(Exit::LocalIo, files::destination(error))
 }
 
-fn unwritten(error: &EntryError, advice: &str) -> CommandError {
+fn unwritten(error: &EntryError, exists: fn() -> Text) -> CommandError {
     if error.is_refusal_to_overwrite() {
-        let message = format!("it exists here already; {advice}");
-        return CommandError::new(Exit::SomeFailed, message);
+        return CommandError::new(Exit::SomeFailed, exists());
     }
     let exit = match error.is_local_io() {
         true => Exit::LocalIo,

@@ -4,7 +4,6 @@
 mod lines;
 mod pace;
 
-use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +16,7 @@ pub(crate) use self::lines::Moment;
 use self::pace::{Pace, Sample};
 use crate::bottom_lines::BottomLines;
 use crate::so_far::SoFar;
+use crate::text::Text;
 
 /// How often the lines are drawn anew.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -67,8 +67,13 @@ impl ProgressLine {
     }
 
     /// Says something; see [`say`](crate::output::say).
-    pub(crate) fn say(&self, line: impl Display) {
-        self.bottom.say(&format!("{line}\n"));
+    pub(crate) fn say(&self, words: impl Into<Text>) {
+        self.bottom.say(&format!("{}\n", words.into()));
+    }
+
+    /// Says what went wrong; see [`complain`](crate::output::complain).
+    pub(crate) fn complain(&self, what: impl Into<Text>) {
+        self.say(what.into().of_packhorse());
     }
 
     /// Does `act`, which writes to the terminal, while the lines are out of the way.

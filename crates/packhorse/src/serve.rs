@@ -36,7 +36,7 @@ use crate::rate::Rate;
 use crate::secret_file::read_or_make;
 use crate::settings::{AccessSettings, ServeSettings};
 use crate::signals::Signals;
-use crate::text::{files, machine, port};
+use crate::text::{files, log as text, machine, port};
 use crate::time_span::TimeSpan;
 
 /// Disk jobs that wait beyond those that are under way.
@@ -139,14 +139,14 @@ fn announce(settings: &ServeSettings, key: &Key, local: &[SocketAddr], congestio
         info!(%address, %fingerprint, congestion, "listening");
     }
     if key.token.is_none() {
-        warn!("open to anyone who can reach this machine");
+        warn!("{}", text::open_to_anyone().english());
     }
     let places = hosts_to_print(&settings.listen, local);
     if settings.plain {
         announce_plain(places.first());
     }
     if settings.http {
-        warn!("HTTP without TLS: whoever is on the way can read the key and what is sent");
+        warn!("{}", text::http_in_clear().english());
     }
     let urls = web_urls(places.first(), key.token.as_ref(), settings.http);
     let first_url = urls.first().cloned();
@@ -173,7 +173,7 @@ fn announce(settings: &ServeSettings, key: &Key, local: &[SocketAddr], congestio
 /// Draws `url`, or says why that is not done.
 fn print_qr_code(url: &str, has_colours: bool) {
     let Ok(code) = QrCode::of(url) else {
-        return warn!("the URL is too long for a QR code");
+        return warn!("{}", text::url_too_long_for_qr_code().english());
     };
     let is_terminal = io::stdout().is_terminal();
     let (needed, columns) = (code.columns(), terminal_columns());
@@ -199,12 +199,9 @@ fn web_urls(place: Option<&HostPort>, token: Option<&Token>, clear_http: bool) -
 
 /// Warns of the plain mode, and says how it is used.
 fn announce_plain(place: Option<&HostPort>) {
-    warn!(
-        "plain mode: whoever can reach this machine can read all that is served, without a key; \
-         nothing of it is encrypted or verified"
-    );
+    warn!("{}", text::plain_mode().english());
     if let Some(HostPort { host, port }) = place {
-        info!("plain mode: try `printf 'NAME\\n\\n' | nc {host} {port}`, NAME being a file's");
+        info!(%host, port, "try the plain mode");
     }
 }
 
@@ -343,7 +340,7 @@ fn load_secret(
         .or_exit(Exit::LocalIo, || machine::no_secret_file(path.display()))?;
     if secret.is_exposed {
         let path = path.display();
-        warn!(%path, "others on this machine may read this secret: chmod 600 mends that");
+        warn!(%path, "others may read a secret");
     }
     Ok(secret.content)
 }
@@ -356,15 +353,12 @@ fn raise_descriptor_limit(clients_max: usize) -> u64 {
         maximum,
     };
     if let Err(error) = setrlimit(Resource::Nofile, wanted) {
-        warn!(%error, "cannot raise the limit of open files");
+        warn!(%error, "{}", text::no_higher_limit().english());
     }
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let needed = DESCRIPTORS_PER_CLIENT.saturating_mul(clients_max as u64);
     if limit < needed {
-        warn!(
-            limit,
-            needed, "all clients at once may need more open files than the system allows"
-        );
+        warn!(limit, needed, "few open files are allowed");
     }
     limit
 }
@@ -390,7 +384,7 @@ impl Ending {
             () = signals.next() => {}
         }
         let grace = TimeSpan::from(self.grace);
-        info!("ending when running transfers have, after {grace} at most; once more ends at once");
+        info!(%grace, "ending when running transfers have");
         self.stop.leave();
         tokio::select! {
             _ = &mut running => {}

@@ -29,7 +29,7 @@ use crate::cat;
 use crate::exit::{CommandError, Exit, Outcome, output_ended};
 use crate::fetch::{Fetch, client_runtime, client_workers};
 use crate::ls::{Listing, is_root};
-use crate::output::{print, say};
+use crate::output::{end_line, print, say};
 use crate::progress::ProgressLine;
 use crate::settings::{LsFormat, ShellSettings};
 use crate::text;
@@ -121,7 +121,7 @@ impl Shell {
             let prompt = format!("packhorse:/{}> ", shown(&self.here()));
             let Some(line) = input.next(&prompt)? else {
                 if self.is_interactive {
-                    say("");
+                    end_line();
                 }
                 return Ok(Exit::Done);
             };
@@ -132,7 +132,7 @@ impl Shell {
             };
             match done {
                 Ok(()) => {}
-                Err(Stop::Failed(failure)) => say(format_args!("{}", failure.error)),
+                Err(Stop::Failed(failure)) => say(failure.error),
                 Err(Stop::Output(error)) => return output_ended(error),
             }
         }
@@ -144,7 +144,7 @@ impl Shell {
             Request::Get(names) => names.iter().try_for_each(|name| match self.fetch(name) {
                 // The others may still come.
                 Err(Stop::Failed(failure)) => {
-                    say(format_args!("{}", failure.error));
+                    say(failure.error);
                     Ok(())
                 }
                 done => done,

@@ -42,11 +42,9 @@ impl State {
     }
 
     fn directory(&self) -> Result<&Path, CommandError> {
-        let message = "there is no place to keep state: \
-            set HOME, or PACKHORSE_STATE to a directory of your own";
         self.directory
             .as_deref()
-            .ok_or_else(|| CommandError::new(Exit::LocalIo, message))
+            .ok_or_else(|| CommandError::new(Exit::LocalIo, machine::no_place_for_state()))
     }
 }
 

@@ -17,7 +17,8 @@ use crate::fetch::client_runtime;
 use crate::listen_place::ListenPlace;
 use crate::output::say;
 use crate::settings::TalkSettings;
-use crate::text::machine;
+use crate::text::{machine, talk as words};
+use crate::time_span::TimeSpan;
 use crate::trust;
 
 /// What is read of the input at once.
@@ -45,13 +46,15 @@ async fn converse(settings: &TalkSettings) -> Outcome {
         None => {
             let (stream, peer) = dialer.dial_clear().await.map_err(no_connection)?;
             let local = stream.local_addr();
-            let local = local.map_or_else(|_| String::new(), |local| format!(" from {local}"));
-            say(format_args!("connected to {peer}{local}"));
+            say(match local {
+                Ok(local) => words::connected_from(peer, local),
+                Err(_) => words::connected_to(peer),
+            });
             exchange(stream, settings).await
         }
         Some(tls) => {
             let (stream, peer) = trust::dial_tls(dialer, tls, settings.dial_time).await?;
-            say(format_args!("connected to {peer} by TLS"));
+            say(words::connected_by_tls(peer));
             exchange(stream, settings).await
         }
     }
@@ -62,7 +65,7 @@ async fn source_address(from: &ListenPlace) -> Result<std::net::SocketAddr, Comm
     match from.look_up().await? {
         ListenAt::Addresses(addresses) if !addresses.is_empty() => Ok(addresses[0]),
         ListenAt::Everywhere { port } => Ok(([0, 0, 0, 0], port).into()),
-        ListenAt::Addresses(_) => Err(CommandError::usage("--bind names no address")),
+        ListenAt::Addresses(_) => Err(CommandError::usage(words::no_address_to_bind())),
     }
 }
 
@@ -97,11 +100,11 @@ async fn exchange<S: Stream>(stream: S, settings: &TalkSettings) -> Outcome {
                 end,
             } = talked;
             let why = match (end, settings.idle_time) {
-                (TalkEnd::Idle, Some(time)) => format!("nothing came or went for {time:?}"),
-                _ => "the other side has closed the connection".into(),
+                (TalkEnd::Idle, Some(time)) => words::idle(TimeSpan::from(time)),
+                _ => words::closed(),
             };
             let (sent, received) = (ByteCount(sent_bytes), ByteCount(received_bytes));
-            say(format_args!("{why}; {sent} sent, {received} received"));
+            say(why.then(&words::sent_and_received(sent, received)));
             Ok(Exit::Done)
         }
         // The writer has ended without an error: whoever read what came wanted no more.

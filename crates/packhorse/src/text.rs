@@ -4,14 +4,17 @@
 //! compiler sees that none is missing, that both say all that they are given, and that each is used.
 
 pub(crate) mod address;
+pub(crate) mod demo;
 pub(crate) mod failure;
 pub(crate) mod fetching;
 pub(crate) mod files;
 pub(crate) mod log;
 pub(crate) mod machine;
+pub(crate) mod plain;
 pub(crate) mod port;
 pub(crate) mod progress;
 pub(crate) mod shell;
+pub(crate) mod talk;
 pub(crate) mod trust;
 pub(crate) mod usage;
 pub(crate) mod wrapping;
@@ -38,12 +41,31 @@ impl Text {
         }
     }
 
-    /// A text that is the same in every language: a name, or what only a library knows to say.
+    /// What is the same in every language: a name, or what only a library knows to say. No words
+    /// of ours; those are texts.
     pub(crate) fn untranslated(text: impl Display) -> Self {
         Self {
             english: text.to_string(),
             chinese: None,
         }
+    }
+
+    /// `what (details)`, as the language puts it.
+    #[must_use]
+    pub(crate) fn with_details(self, details: &str) -> Self {
+        Self::of(
+            || format!("{self} ({details})"),
+            || format!("{self}（{details}）"),
+        )
+    }
+
+    /// The same, said by Packhorse among the words of other programs.
+    #[must_use]
+    pub(crate) fn of_packhorse(self) -> Self {
+        Self::of(
+            || format!("packhorse: {self}"),
+            || format!("packhorse: {self}"),
+        )
     }
 
     /// The text for programs.
@@ -74,18 +96,6 @@ impl Text {
 
 /// So that parsers of flags can fail with a text.
 impl std::error::Error for Text {}
-
-impl From<&str> for Text {
-    fn from(text: &str) -> Self {
-        Self::untranslated(text)
-    }
-}
-
-impl From<String> for Text {
-    fn from(text: String) -> Self {
-        Self::untranslated(text)
-    }
-}
 
 impl Display for Text {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,13 +175,16 @@ mod tests {
         const SUBJECTS: &[&[(&str, &str, &str)]] = &[
             ALL, // of these tests
             address::ALL,
+            demo::ALL,
             fetching::ALL,
             files::ALL,
             log::ALL,
             machine::ALL,
+            plain::ALL,
             port::ALL,
             progress::ALL,
             shell::ALL,
+            talk::ALL,
             trust::ALL,
             usage::ALL,
         ];

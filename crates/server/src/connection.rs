@@ -34,7 +34,7 @@ pub(crate) enum ConnectionError {
     Open(#[from] OpenError),
     #[error("it speaks neither the native protocol nor any that is served here")]
     NotServed,
-    #[error("not admitted: {0:?}")]
+    #[error("not admitted: {}", denial_reason(*.0))]
     Denied(Denial),
     #[error("it broke the protocol: {0}")]
     Violation(#[from] Violation),
@@ -53,6 +53,16 @@ pub(crate) enum ConnectionError {
     },
     #[error("this server has no disk workers any more")]
     NoWorkers,
+}
+
+/// Why a client is not admitted, as the server sees it.
+fn denial_reason(denial: Denial) -> &'static str {
+    match denial {
+        Denial::Version => "it speaks another version of the protocol",
+        Denial::Access => "its key is wrong or missing",
+        Denial::Busy => "there are as many clients as are taken",
+        Denial::Leaving => "this server is about to end",
+    }
 }
 
 /// A client that may ask.

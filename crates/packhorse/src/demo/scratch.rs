@@ -9,6 +9,8 @@ use std::thread;
 
 use anyhow::{Context, Result, bail};
 
+use crate::text::shell::interrupted;
+
 /// A directory that is gone when the demo ends, however it ends.
 pub(super) struct Scratch(PathBuf);
 
@@ -67,7 +69,7 @@ impl Interrupted {
     /// A person has had enough.
     pub(super) fn check(&self) -> Result<()> {
         if self.0.load(Ordering::Relaxed) {
-            bail!("interrupted");
+            bail!(interrupted());
         }
         Ok(())
     }

@@ -104,20 +104,19 @@ impl Observer for GetObserver {
             Event::Wanted { path, bytes } => self.handle_wanted(path, bytes),
             Event::Skipped { path, refusal } => self.handle_skipped(path, refusal),
             Event::Failed { path: b"", failure } => {
-                let failure = Text::from(failure);
-                self.progress.say(format_args!("packhorse: {failure}"));
+                self.progress.complain(failure);
             }
             Event::Failed { path, failure } => {
                 let failed = Text::untranslated(Escaped(path)).because(failure);
-                self.progress.say(format_args!("packhorse: {failed}"));
+                self.progress.complain(failed);
             }
             Event::LeftBehind { error } => {
                 let left = fetching::not_removed().because(error);
-                self.progress.say(format_args!("packhorse: {left}"));
+                self.progress.complain(left);
             }
             Event::Lost { why } => {
                 let lost = fetching::dialling_again(why);
-                self.progress.say(format_args!("packhorse: {lost}"));
+                self.progress.complain(lost);
             }
             _ => {}
         }

@@ -3,7 +3,6 @@
 use std::fmt::{self, Display};
 use std::time::Duration;
 
-use packhorse_transport::accept::OpenError;
 use serde_json::Value;
 use tracing::Level;
 
@@ -30,7 +29,7 @@ impl Display for Sentence<'_> {
 
 fn words(event: &LogEvent) -> Text {
     let text = |name| event.text(name);
-    let (peer, why) = (&*text("peer"), &*text("error"));
+    let (peer, why) = (&*text("peer"), &log::why(&text("error")));
     match event.message.as_str() {
         "serving" => log::serving(&text("path")),
         "listening" => log::listening(&text("address"), &text("fingerprint"), &text("congestion")),
@@ -60,22 +59,18 @@ fn words(event: &LogEvent) -> Text {
         "left" => log::left(peer),
         "lost" if event.has("bytes") => log::lost_after(peer, &amount(event), why),
         "lost" => log::lost(peer, why),
-        "turned away" if event.has("error") => log::turned_away_because(peer, &reason(why)),
+        "turned away" if event.has("error") => log::turned_away_because(peer, why),
         "turned away" => log::turned_away(peer),
         "no room for the QR code" => {
             log::no_room_for_qr_code(event.count("columns"), event.count("needed"))
         }
-        "the URL is too long for a QR code" => log::url_too_long_for_qr_code(),
+        "try the plain mode" => log::try_plain_mode(&text("host"), event.count("port") as u16),
+        "others may read a secret" => log::exposed_secret(&text("path")),
+        "few open files are allowed" => {
+            log::few_descriptors(event.count("limit"), event.count("needed"))
+        }
+        "ending when running transfers have" => log::ending(&text("grace")),
         _ => as_it_is(event),
-    }
-}
-
-/// Why someone is turned away, in the person's language where that is often the reason.
-fn reason(why: &str) -> Text {
-    let usual = [OpenError::IdentityRefused];
-    match usual.into_iter().find(|error| error.to_string() == why) {
-        Some(error) => error.into(),
-        None => why.into(),
     }
 }
 
@@ -117,13 +112,14 @@ fn as_it_is(event: &LogEvent) -> Text {
             other => format!("{name} {other}"),
         })
         .collect();
-    let mut words = event.message.clone();
-    if !others.is_empty() {
-        words = format!("{words} ({})", others.join(", "));
-    }
-    let words = Text::untranslated(words);
+    let message = &event.message;
+    let words = log::note(message).unwrap_or_else(|| Text::untranslated(message));
+    let words = match others.is_empty() {
+        true => words,
+        false => words.with_details(&others.join(", ")),
+    };
     match event.has("error") {
-        true => words.because(event.text("error")),
+        true => words.because(log::why(&event.text("error"))),
         false => words,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use packhorse_protocol::plain_address::PlainName;
 
-use super::{Folder, INCOMPLETE, NOT_VERIFIED, PlainServer, Saved};
+use super::{Folder, PlainServer, Saved};
 use crate::cat::Shape;
 use crate::events::{EventLog, PathText, Record};
 use crate::exit::{CommandError, Exit, Outcome};
@@ -16,9 +16,7 @@ use crate::progress::ProgressLine;
 use crate::rate::Rate;
 use crate::settings::{PlainDestination, PlainFile, PlainGetSettings};
 use crate::so_far::SoFar;
-
-/// What to do about a file that is here already.
-const ADVICE: &str = "--overwrite replaces it, --keep-both keeps both";
+use crate::text::{Text, plain as words};
 
 /// Fetches what was asked for, one file after the other.
 pub(crate) fn run(settings: PlainGetSettings) -> Outcome {
@@ -27,7 +25,7 @@ pub(crate) fn run(settings: PlainGetSettings) -> Outcome {
         PlainDestination::Output => runtime.block_on(write_out(&settings)),
         PlainDestination::Directory(path, options) => {
             let events = EventLog::open(settings.json, settings.report.as_deref())?;
-            let folder = Folder::new(path, *options, ADVICE, client_workers()?);
+            let folder = Folder::new(path, *options, words::exists_for_get, client_workers()?);
             let get = PlainGet {
                 settings: &settings,
                 events,
@@ -49,7 +47,7 @@ async fn write_out(settings: &PlainGetSettings) -> Outcome {
     let mut server = PlainServer::new(place.clone(), settings.silence, rate_limit);
     let written = server.write_out(name, true, Shape::AsIs).await;
     match written.map_err(|failure| failure.about(name))? {
-        Some(_) if !settings.quiet => say(format_args!("{name}: {NOT_VERIFIED}")),
+        Some(_) if !settings.quiet => say(Text::untranslated(name).because(words::not_verified())),
         _ => {}
     }
     Ok(Exit::Done)
@@ -102,8 +100,10 @@ impl PlainGet<'_> {
             };
             match self.settings.expect {
                 // It got its name because its hash is the right one.
-                Some(_) => self.progress.say(summary),
-                None => self.progress.say(format_args!("{summary}; {NOT_VERIFIED}")),
+                Some(_) => self.progress.say(summary.words()),
+                None => self
+                    .progress
+                    .say(summary.words().then(&words::not_verified())),
             }
         }
         let summary = Record::summary(self.so_far, elapsed.as_secs_f64(), self.exit);
@@ -122,7 +122,7 @@ impl PlainGet<'_> {
 
     /// A file that was taken for complete was not.
     fn handle_rest(&mut self, name: &PlainName) {
-        let failure = CommandError::new(Exit::SomeFailed, INCOMPLETE);
+        let failure = CommandError::new(Exit::SomeFailed, words::incomplete());
         self.handle_failure(name, failure);
     }
 
@@ -185,8 +185,8 @@ impl PlainGet<'_> {
             path: PathText::new(name.as_bytes()),
             why: failure.error.english().to_owned(),
         });
-        self.progress
-            .say(format_args!("packhorse: {name}: {}", failure.error));
+        let failed = Text::untranslated(name).because(failure.error.clone());
+        self.progress.complain(failed);
         failure
     }
 }

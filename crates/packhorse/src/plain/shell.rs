@@ -7,16 +7,16 @@ use packhorse_protocol::plain_address::PlainName;
 use packhorse_storage::destination::DestinationOptions;
 use tokio::runtime::Runtime;
 
-use super::{Folder, INCOMPLETE, NOT_VERIFIED, PlainServer, Saved};
+use super::{Folder, PlainServer, Saved};
 use crate::cat::Shape;
 use crate::exit::{CommandError, Exit, Outcome, output_ended};
 use crate::fetch::{client_runtime, client_workers};
-use crate::output::{print, say};
+use crate::output::{end_line, print, say};
 use crate::settings::PlainShellSettings;
 use crate::shell::line_input::LineInput;
 use crate::shell::request::Request;
 use crate::shell::{interruptible, words};
-use crate::text;
+use crate::text::{self, Text};
 
 /// Asks for a file name, fetches it, asks for the next.
 pub(crate) fn run(settings: PlainShellSettings) -> Outcome {
@@ -40,7 +40,7 @@ pub(crate) fn run(settings: PlainShellSettings) -> Outcome {
         folder: Folder::new(
             &destination,
             DestinationOptions::default(),
-            "move it away first",
+            text::plain::exists_for_shell,
             client_workers()?,
         ),
     };
@@ -71,7 +71,7 @@ impl From<CommandError> for Stop {
 
 impl PlainShell {
     fn run(mut self, mut input: LineInput) -> Outcome {
-        say(format_args!("{}: {NOT_VERIFIED}", self.server.place));
+        say(Text::untranslated(&self.server.place).because(text::plain::not_verified()));
         if self.is_interactive {
             say(text::shell::welcome());
         }
@@ -79,7 +79,7 @@ impl PlainShell {
         let end = loop {
             let Some(line) = input.next(&prompt)? else {
                 if self.is_interactive {
-                    say("");
+                    end_line();
                 }
                 break Ok(Exit::Done);
             };
@@ -90,7 +90,7 @@ impl PlainShell {
             };
             match done {
                 Ok(()) => {}
-                Err(Stop::Failed(failure)) => say(format_args!("{}", failure.error)),
+                Err(Stop::Failed(failure)) => say(failure.error),
                 Err(Stop::Output(error)) => break output_ended(error),
             }
         };
@@ -106,7 +106,7 @@ impl PlainShell {
             Request::Get(names) => names.iter().try_for_each(|name| match self.fetch(name) {
                 // The others may still come.
                 Err(Stop::Failed(failure)) => {
-                    say(format_args!("{}", failure.error));
+                    say(failure.error);
                     Ok(())
                 }
                 done => done,
@@ -114,8 +114,7 @@ impl PlainShell {
             Request::Show(name) => self.show(&name),
             Request::Help => print(text::shell::plain_help()).map_err(Stop::Output),
             Request::List { .. } | Request::Change(_) | Request::Where => {
-                let message = "the plain mode has no lists and no directories to go to";
-                Err(CommandError::usage(message).into())
+                Err(CommandError::usage(text::plain::no_directories()).into())
             }
             Request::End => Ok(()),
         }
@@ -140,7 +139,7 @@ impl PlainShell {
             say(doubt);
         }
         let Saved { name, bytes } = saved;
-        print(format_args!("wrote {name}, {bytes} bytes, not verified")).map_err(Stop::Output)
+        print(text::plain::wrote(name, bytes)).map_err(Stop::Output)
     }
 
     fn show(&mut self, typed: &[u8]) -> Result<(), Stop> {
@@ -156,7 +155,8 @@ impl PlainShell {
     }
 
     fn local_name(&self, name: &PlainName) -> Result<Name, CommandError> {
-        let unusable = |error| CommandError::usage(format!("{name}: as a name here, {error}"));
+        let unusable =
+            |error| CommandError::usage(text::plain::unusable_here(name, &Text::from(error)));
         let own = name.local_name().map_err(unusable)?;
         Name::parse(&[&self.prefix, own.as_bytes()].concat()).map_err(unusable)
     }
@@ -164,12 +164,11 @@ impl PlainShell {
     /// Says so if more came of the last file than was taken for all of it.
     fn say_rest(&mut self) {
         if let Some(name) = self.runtime.block_on(self.server.look_for_rest()) {
-            say(format_args!("{name}: {INCOMPLETE}"));
+            say(Text::untranslated(name).because(text::plain::incomplete()));
         }
     }
 }
 
 fn parse(typed: &[u8]) -> Result<PlainName, CommandError> {
-    PlainName::parse(typed)
-        .map_err(|error| CommandError::usage(format!("{}: {error}", words::quote(typed))))
+    PlainName::parse(typed).map_err(|error| CommandError::usage(error).about(words::quote(typed)))
 }

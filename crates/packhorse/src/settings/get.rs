@@ -17,7 +17,7 @@ use crate::environment::Environment;
 use crate::exit::{CommandError, Exit, OrExit};
 use crate::flags::GetFlags;
 use crate::rate::Rate;
-use crate::text::files;
+use crate::text::{files, plain, usage};
 use crate::time_span::TimeSpan;
 use crate::trust::TrustSettings;
 
@@ -154,7 +154,7 @@ pub(super) fn existing(overwrite: bool, keep_both: bool) -> Existing {
 /// Refuses several addresses where something was given that only one file can have.
 fn check_single(addresses: &[Address], is_for_one: bool) -> Result<(), CommandError> {
     if addresses.len() > 1 && is_for_one {
-        let message = "--as and --expect are for a single ADDRESS";
+        let message = usage::for_single_address("--as, --expect");
         return Err(CommandError::usage(message));
     }
     Ok(())
@@ -164,16 +164,13 @@ fn check_single(addresses: &[Address], is_for_one: bool) -> Result<(), CommandEr
 pub(super) fn refuse_silence(silence: Option<TimeSpan>) -> Result<(), CommandError> {
     match silence {
         None => Ok(()),
-        Some(_) => Err(CommandError::usage(
-            "--silence is for plain:// addresses; others say where a file ends",
-        )),
+        Some(_) => Err(CommandError::usage(plain::silence_is_for_plain())),
     }
 }
 
 /// The name that `--as` or `--prefix` make.
 pub(super) fn parse_name(bytes: &[u8]) -> Result<Name, CommandError> {
-    Name::parse(bytes)
-        .map_err(|error| CommandError::usage(format!("that is no name for a file: {error}")))
+    Name::parse(bytes).map_err(|error| CommandError::usage(usage::not_a_file_name(&error.into())))
 }
 
 /// What becomes of links: what is behind one is sent, wherever it may lead otherwise.
@@ -204,13 +201,9 @@ fn check_output(flags: &GetFlags) -> Result<(), CommandError> {
         ("--exclude-from", !flags.exclude_from.is_empty()),
         ("--dry-run", flags.dry_run),
         ("--json", flags.json),
-        ("a second ADDRESS", flags.addresses.len() > 1),
     ];
     match useless.iter().find(|(_, is_given)| *is_given) {
-        Some((flag, _)) => {
-            let message = format!("{flag} makes no sense with `-o -`, which writes one file out");
-            Err(CommandError::usage(message))
-        }
+        Some((flag, _)) => Err(CommandError::usage(usage::useless_for_output(flag))),
         None => Ok(()),
     }
 }

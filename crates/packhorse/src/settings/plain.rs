@@ -19,6 +19,7 @@ use crate::exit::CommandError;
 use crate::flags::{GetFlags, ShellFlags};
 use crate::rate::Rate;
 use crate::state::State;
+use crate::text::{plain as text, usage};
 use crate::time_span::TimeSpan;
 
 /// The settings of a `get` in the plain mode.
@@ -87,16 +88,16 @@ impl PlainGetSettings {
         let name = match &flags.name {
             Some(name) if addresses.len() == 1 && !is_output => Some(parse_name(name.as_bytes())?),
             Some(_) if is_output => {
-                return Err(CommandError::usage("--as makes no sense with `-o -`"));
+                return Err(CommandError::usage(usage::useless_for_output("--as")));
             }
-            Some(_) => return Err(CommandError::usage("--as is for a single ADDRESS")),
+            Some(_) => return Err(CommandError::usage(usage::for_single_address("--as"))),
             None => None,
         };
         if is_output && addresses.len() > 1 {
-            return Err(CommandError::usage("`-o -` writes one file out"));
+            return Err(CommandError::usage(usage::one_file_to_output()));
         }
         if flags.expect.is_some() && addresses.len() > 1 {
-            return Err(CommandError::usage("--expect is for a single ADDRESS"));
+            return Err(CommandError::usage(usage::for_single_address("--expect")));
         }
         let file = |address| PlainFile::new(address, name.clone(), is_output);
         let files = addresses.into_iter().map(file).collect::<Result<_, _>>()?;
@@ -132,19 +133,14 @@ impl PlainFile {
         let shown = address.to_string();
         let PlainAddress { place, name } = address;
         let Some(name) = name else {
-            let message = format!(
-                "{shown}: the plain mode has single files only; name one behind the `/`, or use \
-                 `packhorse shell {shown}`"
-            );
-            return Err(CommandError::usage(message));
+            return Err(CommandError::usage(text::single_files_only(&shown)));
         };
         let local_name = match (local_name, name.local_name()) {
             (Some(name), _) | (None, Ok(name)) => name,
             // It has no name on standard output.
             (None, Err(_)) if is_output => Name::parse(b"-").expect("a dash is a name"),
             (None, Err(error)) => {
-                let message =
-                    format!("{shown}: no file here can be called so: {error}; --as gives a name");
+                let message = text::no_such_name_here(&shown, &error.into());
                 return Err(CommandError::usage(message));
             }
         };
@@ -173,9 +169,7 @@ impl PlainShellSettings {
             return Err(useless("--trust-first-use"));
         }
         if let Some(name) = &address.name {
-            let message = format!(
-                "{address}: a shell begins at a server; `packhorse get {address}` fetches `{name}`"
-            );
+            let message = text::shell_begins_at_server(&address, name);
             return Err(CommandError::usage(message));
         }
         Ok(Self {
@@ -225,16 +219,11 @@ fn refuse_useless(flags: &GetFlags) -> Result<(), CommandError> {
     }
     let flag = given_for_output.iter().find(|(_, is_given)| *is_given);
     match flag.filter(|_| is_output(&flags.destination)) {
-        Some((flag, _)) => Err(CommandError::usage(format!(
-            "{flag} makes no sense with `-o -`, which writes one file out"
-        ))),
+        Some((flag, _)) => Err(CommandError::usage(usage::useless_for_output(flag))),
         None => Ok(()),
     }
 }
 
 fn useless(flag: &str) -> CommandError {
-    CommandError::usage(format!(
-        "{flag} makes no sense with plain://, which has nothing but the bytes of single files; a \
-         ph:// address has it"
-    ))
+    CommandError::usage(text::useless(flag))
 }

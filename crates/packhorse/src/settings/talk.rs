@@ -56,8 +56,7 @@ impl TalkSettings {
         } = flags;
         let (place, pin) = match place.strip_prefix("ph://") {
             Some(_) if !tls => {
-                let message = "an address with a key means TLS: add --tls";
-                return Err(CommandError::usage(message));
+                return Err(CommandError::usage(text::talk::key_means_tls()));
             }
             Some(_) => {
                 let Address { key, place, .. } = address::read(Some(&place), environment)?;

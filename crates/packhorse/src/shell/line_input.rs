@@ -76,7 +76,7 @@ impl LineInput {
     /// # Errors
     /// The input cannot be read.
     pub(crate) fn next(&mut self, prompt: &str) -> Result<Option<String>, CommandError> {
-        let failed = || "standard input cannot be read";
+        let failed = machine::no_input;
         match self {
             Self::Editor { editor, history } => loop {
                 match editor.readline(prompt) {

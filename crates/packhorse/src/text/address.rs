@@ -1,5 +1,7 @@
 //! What was given in place of an address.
 
+use std::fmt::Display;
+
 use super::texts;
 
 texts! {
@@ -13,6 +15,42 @@ texts! {
     without_scheme() {
         en "an address begins with `ph://`; paste all of what `packhorse serve` prints: ph://KEY@HOST:PORT/"
         zh "地址以 `ph://` 开头；请粘贴 `packhorse serve` 显示的完整地址：ph://KEY@HOST:PORT/"
+    }
+
+    /// There is none.
+    missing() {
+        en "no address: give one as an argument, `-` to read it from standard input, or set PACKHORSE_ADDRESS"
+        zh "没有地址：请作为参数给出，或用 `-` 从标准输入读取，或设置 PACKHORSE_ADDRESS"
+    }
+
+    /// A variable with bytes in it that are no text.
+    variable_not_text() {
+        en "what PACKHORSE_ADDRESS holds is not text"
+        zh "PACKHORSE_ADDRESS 的内容不是文本"
+    }
+
+    /// A variable with something else in it than a key.
+    variable_not_a_key() {
+        en "what PACKHORSE_KEY holds is not a key"
+        zh "PACKHORSE_KEY 的内容不是密钥"
+    }
+
+    /// Nothing was typed or piped.
+    none_on_input() {
+        en "no address came on standard input"
+        zh "标准输入中没有地址"
+    }
+
+    /// Something was, that is no text.
+    not_on_input() {
+        en "what came on standard input is not an address"
+        zh "标准输入的内容不是地址"
+    }
+
+    /// A line of the remembered servers.
+    damaged_hosts(line: usize, path: impl Display) {
+        en "line {line} of {path} is damaged: mend or remove it; each line is an address such as ph://KEY@HOST:PORT/"
+        zh "{path} 的第 {line} 行有误：请改正或删除；每行是一个地址，如 ph://KEY@HOST:PORT/"
     }
 
     /// What `talk` cannot dial.

@@ -156,13 +156,23 @@ impl Worded for io::Error {
     }
 }
 
+/// Why a name has no address, as the C library has it.
+fn chinese_of_lookup(error: &io::Error) -> String {
+    let said = error.to_string();
+    match said.as_str() {
+        _ if said.contains("not known") || said.contains("No address") => "没有这个名字".into(),
+        _ if said.contains("Temporary failure") => "名字解析暂时失败".into(),
+        _ => chinese(error),
+    }
+}
+
 impl Worded for DialError {
     fn in_chinese(&self) -> Option<String> {
         Some(match self {
             Self::NotFound { place, source } => format!(
                 "找不到 `{}` 的地址：请检查拼写和本机的网络（{}）",
                 place.host,
-                chinese(source)
+                chinese_of_lookup(source)
             ),
             Self::Refused { place } => {
                 format!("{place} 拒绝了连接：请检查端口，以及服务器是否在运行")

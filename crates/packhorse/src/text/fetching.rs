@@ -23,6 +23,12 @@ texts! {
         zh "{why}；正在重新连接"
     }
 
+    /// A directory, and standard output.
+    only_a_file() {
+        en "only a single file can be written out"
+        zh "只能写出单个文件"
+    }
+
     /// The place of what is half done stays.
     not_removed() {
         en "the folder `.packhorse-partial` could not be removed"

@@ -17,6 +17,12 @@ texts! {
         zh "无法启动读写磁盘的线程"
     }
 
+    /// A thread for the disk has failed.
+    no_disk_work() {
+        en "cannot write"
+        zh "无法写入"
+    }
+
     /// No thread.
     no_thread() {
         en "cannot start a thread"
@@ -53,6 +59,12 @@ texts! {
         zh "无法写入标准输出"
     }
 
+    /// Nothing more can be read.
+    no_input() {
+        en "standard input cannot be read"
+        zh "无法读取标准输入"
+    }
+
     /// The terminal cannot be read from.
     no_terminal() {
         en "cannot use the terminal"
@@ -71,6 +83,12 @@ texts! {
         zh "无法创建状态目录 {path}"
     }
 
+    /// Nowhere is a home.
+    no_place_for_state() {
+        en "there is no place to keep state: set HOME, or PACKHORSE_STATE to a directory of your own"
+        zh "没有存放状态的位置：请设置 HOME，或将 PACKHORSE_STATE 设为您自己的目录"
+    }
+
     /// A server that was accepted will be asked about again.
     cannot_remember(path: impl Display) {
         en "cannot remember the server in {path}"
@@ -81,6 +99,12 @@ texts! {
     cannot_write_report(path: impl Display) {
         en "cannot write the report {path}"
         zh "无法写入报告 {path}"
+    }
+
+    /// The report of `get`, to which some lines could not be written.
+    report_incomplete(path: impl Display) {
+        en "the report {path} is not complete"
+        zh "报告 {path} 不完整"
     }
 
     /// A file of an identity, which is none.

@@ -170,6 +170,30 @@ Packhorse 通过 TCP 在机器之间传送文件，每个字节都经过校验�
         zh "无法在 {host} 上监听"
     }
 
+    /// A flag that does not go with standard output.
+    useless_for_output(flag: &str) {
+        en "{flag} makes no sense with `-o -`, which writes one file out"
+        zh "{flag} 不能与 `-o -` 同用，后者只写出一个文件"
+    }
+
+    /// Several addresses, and standard output.
+    one_file_to_output() {
+        en "`-o -` writes one file out"
+        zh "`-o -` 只写出一个文件"
+    }
+
+    /// A flag for one file, and several addresses.
+    for_single_address(flags: &str) {
+        en "only with a single ADDRESS: {flags}"
+        zh "只能用于单个 ADDRESS：{flags}"
+    }
+
+    /// What `--as` or `--prefix` make.
+    not_a_file_name(why: &Text) {
+        en "that is no name for a file: {why}"
+        zh "这不能用作文件名：{why}"
+    }
+
     /// What was probably meant.
     similar(name: &str) {
         en "a similar one exists: '{name}'"

@@ -4,6 +4,7 @@
 
 mod bad_line;
 mod bad_wire;
+mod chinese;
 mod crowd;
 mod demo;
 mod disks;

@@ -38,7 +38,7 @@ fn what_makes_no_sense_is_usage() {
         ),
         (
             &["get", address, address, "-o", "-"],
-            "a second ADDRESS makes no sense",
+            "`-o -` writes one file out",
         ),
         (&["get", address, address, "--as", "b"], "a single ADDRESS"),
         (&["get", address, "--as", "a/b"], "no name for a file"),
