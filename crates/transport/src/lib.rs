@@ -36,6 +36,7 @@ pub mod frame_buffers;
 pub mod framed;
 pub mod identity;
 pub mod kernel;
+pub mod processing;
 pub mod read_ahead;
 pub mod stack;
 pub mod stream;
