@@ -24,6 +24,7 @@ pub enum FrameType {
     Fetch = 5,
     Read = 6,
     Complete = 7,
+    Measure = 8,
     Welcome = 64,
     Denied = 65,
     Page = 66,
@@ -33,10 +34,12 @@ pub enum FrameType {
     Hashes = 70,
     Done = 71,
     Failed = 72,
+    Filler = 73,
+    Measured = 74,
 }
 
 impl FrameType {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 19] = [
         Self::Hello,
         Self::Tree,
         Self::More,
@@ -44,6 +47,7 @@ impl FrameType {
         Self::Fetch,
         Self::Read,
         Self::Complete,
+        Self::Measure,
         Self::Welcome,
         Self::Denied,
         Self::Page,
@@ -53,6 +57,8 @@ impl FrameType {
         Self::Hashes,
         Self::Done,
         Self::Failed,
+        Self::Filler,
+        Self::Measured,
     ];
 
     /// The type that `byte` stands for; `None` if unknown.

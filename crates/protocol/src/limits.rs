@@ -36,6 +36,9 @@ pub const TREES_MAX: usize = 4;
 /// Groups in one `Read` or `Hashes` request.
 pub const GROUPS_PER_REQUEST_MAX: u64 = 1024;
 
+/// Groups in one `Measure` request: less work than a `Read` may ask for.
+pub const MEASURED_GROUPS_MAX: u64 = 64;
+
 /// Files in one `Fetch` request.
 pub const FILES_PER_REQUEST_MAX: usize = 1024;
 

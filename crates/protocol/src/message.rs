@@ -10,7 +10,7 @@ use crate::content::{GroupHash, GroupIndex, GroupRange};
 use crate::entry::{DirectoryInfo, FileInfo, Refusal, Timestamp, Version};
 use crate::filter::Patterns;
 use crate::frame::{FRAME_HEADER_BYTES, FrameBuilder, FrameType};
-use crate::limits::GROUPS_PER_REQUEST_MAX;
+use crate::limits::{GROUP_BYTES, GROUPS_PER_REQUEST_MAX, MEASURED_GROUPS_MAX};
 use crate::path::{Name, RelativePath};
 use crate::proof::Proof;
 use crate::session::Violation;
@@ -19,12 +19,15 @@ use crate::tree::Cursor;
 /// The version of the protocol: the first byte that either side sends in a body.
 pub const PROTOCOL_VERSION: u8 = 1;
 
+/// The feature that a client may ask the server to measure itself and the path.
+pub const FEATURE_MEASURE: u64 = 1;
+
 /// The client's greeting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// [`PROTOCOL_VERSION`].
     pub version: u8,
-    /// A bit for each optional feature the client has; none is defined yet.
+    /// A bit for each optional feature that the client means to use.
     pub features: u64,
     /// That the client has the access token, if it has one.
     pub proof: Option<Proof>,
@@ -137,6 +140,35 @@ pub struct ReadRequest {
     pub version: Option<Version>,
 }
 
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MeasureWhat {
+    /// The path: groups of zeros are sent.
+    Path,
+    /// Hashing groups, on one core.
+    Hashing,
+    /// Encrypting groups, on one core.
+    Encryption,
+}
+
+/// Asks the server to send, hash or encrypt groups that are on no disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MeasureRequest {
+    /// What is measured.
+    pub what: MeasureWhat,
+    /// How many groups; at most [`MEASURED_GROUPS_MAX`].
+    pub groups: u64,
+}
+
+/// The end of the answer to a [`MeasureRequest`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    /// How long one core of the server has worked for it; 0 where it was the path.
+    pub nanoseconds: u64,
+    /// Cores that the server could work on at once.
+    pub cores: u16,
+}
+
 /// What a client says once it has all it came for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Completion {
@@ -169,6 +201,8 @@ pub enum Request {
     Read(ReadRequest),
     /// All is done; not answered.
     Complete(Completion),
+    /// Groups that are on no disk, or how long work on them takes.
+    Measure(MeasureRequest),
 }
 
 /// A read request as it travels; its range is not checked yet.
@@ -213,6 +247,9 @@ impl Request {
                 )
             }
             Self::Complete(completion) => encode(FrameType::Complete, completion),
+            Self::Measure(MeasureRequest { what, groups }) => {
+                encode(FrameType::Measure, &(*what, *groups))
+            }
         }
     }
 
@@ -251,6 +288,13 @@ impl Request {
                 }))
             }
             FrameType::Complete => Ok(Self::Complete(decode(kind, body)?)),
+            FrameType::Measure => {
+                let (what, groups) = decode(kind, body)?;
+                if groups > MEASURED_GROUPS_MAX {
+                    return Err(Violation::Range);
+                }
+                Ok(Self::Measure(MeasureRequest { what, groups }))
+            }
             _ => Err(Violation::Unexpected(kind)),
         }
     }
@@ -393,6 +437,14 @@ pub fn begin_group(group: GroupIndex, version: Version, buffer: Vec<u8>) -> Fram
 #[must_use]
 pub fn finish_group(mut frame: FrameBuilder, hash: GroupHash) -> Vec<u8> {
     frame.buffer().extend_from_slice(hash.as_bytes());
+    frame.finish()
+}
+
+/// The frame of a group of zeros that belongs to no file, in the memory of `buffer`.
+#[must_use]
+pub fn filler(buffer: Vec<u8>) -> Vec<u8> {
+    let mut frame = FrameBuilder::within(FrameType::Filler, buffer);
+    frame.buffer().resize(FRAME_HEADER_BYTES + GROUP_BYTES, 0);
     frame.finish()
 }
 

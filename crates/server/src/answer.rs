@@ -3,17 +3,20 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use packhorse_protocol::content::{GroupIndex, GroupRange, group_count};
 use packhorse_protocol::entry::Refusal;
-use packhorse_protocol::frame::FrameType;
+use packhorse_protocol::frame::{FRAME_HEADER_BYTES, FrameType};
+use packhorse_protocol::limits::GROUP_BYTES;
 use packhorse_protocol::message::{
-    Completion, Done, FetchRequest, Hole, ReadRequest, ReadWhat, Request, TreeRequest, encode,
+    Completion, Done, FetchRequest, Hole, MeasureRequest, MeasureWhat, Measured, ReadRequest,
+    ReadWhat, Request, TreeRequest, encode, filler,
 };
 use packhorse_protocol::path::RelativePath;
 use packhorse_storage::source::{FileState, SourceFile};
 use packhorse_transport::accept::Accept;
+use packhorse_transport::processing::{Work, cores};
 use tokio::io::{AsyncWriteExt, WriteHalf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
@@ -21,6 +24,7 @@ use tracing::{debug, info};
 
 use crate::connection::{ConnectionError, rate};
 use crate::groups::{self, Extent, Opened};
+use crate::measuring;
 use crate::pages::{self, OpenTree};
 use crate::queue::RequestQueue;
 use crate::sending::send;
@@ -35,6 +39,7 @@ pub(crate) struct Answerer<'a, A: Accept> {
     sent_bytes: u64,
     /// The tree that was asked for last, and when.
     asked: Option<(RelativePath, Instant)>,
+    has_measured: bool,
 }
 
 /// A page that is being made ahead of its request.
@@ -71,6 +76,7 @@ impl<'a, A: Accept> Answerer<'a, A> {
             trees: BTreeMap::new(),
             sent_bytes: 0,
             asked: None,
+            has_measured: false,
         }
     }
 
@@ -95,6 +101,7 @@ impl<'a, A: Accept> Answerer<'a, A> {
             Request::More { tree } => self.answer_more(tree).await?,
             Request::Fetch(request) => self.answer_fetch(request).await?,
             Request::Read(request) => self.answer_read(request).await?,
+            Request::Measure(request) => self.answer_measure(request).await?,
             Request::CloseTree { tree } => {
                 self.trees.remove(&tree);
                 return Ok(false);
@@ -225,6 +232,41 @@ impl<'a, A: Accept> Answerer<'a, A> {
             }
             Err(refusal) => self.refuse(refusal).await,
         }
+    }
+
+    async fn answer_measure(&mut self, request: MeasureRequest) -> Result<(), ConnectionError> {
+        let MeasureRequest { what, groups } = request;
+        if !std::mem::replace(&mut self.has_measured, true) {
+            info!(peer = %self.peer, "measures");
+        }
+        let took = match what {
+            MeasureWhat::Path => {
+                self.send_filler(groups).await?;
+                Duration::ZERO
+            }
+            MeasureWhat::Hashing => measuring::time_for(self.shared, Work::Hashing, groups).await?,
+            MeasureWhat::Encryption => {
+                measuring::time_for(self.shared, Work::Encryption, groups).await?
+            }
+        };
+        let measured = Measured {
+            nanoseconds: u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
+            cores: cores(),
+        };
+        self.send(&encode(FrameType::Measured, &measured)).await
+    }
+
+    /// Sends groups that are on no disk: the same frame again and again.
+    async fn send_filler(&mut self, groups: u64) -> Result<(), ConnectionError> {
+        if groups == 0 {
+            return Ok(());
+        }
+        let frame = filler(self.shared.buffers.take(FRAME_HEADER_BYTES + GROUP_BYTES));
+        for _ in 0..groups {
+            self.send(&frame).await?;
+        }
+        self.shared.buffers.give(frame);
+        Ok(())
     }
 
     /// Sends the groups of a range in order, some read ahead, holes as such.

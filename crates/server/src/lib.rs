@@ -11,6 +11,7 @@ mod groups;
 mod http;
 pub mod limits;
 pub mod listen;
+mod measuring;
 mod pages;
 mod plain;
 mod queue;

@@ -26,6 +26,10 @@ pub const DEAF_TIME: Duration = Duration::from_secs(60);
 /// After the last word to a peer: how long it may take to close its side.
 pub const FAREWELL_TIME: Duration = Duration::from_secs(2);
 
+/// What is hashed or encrypted at once for a client that measures, before a disk worker does
+/// something for somebody else, in groups.
+pub(crate) const MEASURED_GROUPS_AT_ONCE: u64 = 8;
+
 /// The limits of a server. What each request may ask for is in
 /// [`packhorse_protocol::limits`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

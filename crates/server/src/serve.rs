@@ -13,7 +13,7 @@ use packhorse_transport::accept::{Accept, AcceptError};
 use packhorse_transport::frame_buffers::FrameBuffers;
 use packhorse_transport::throttle::Throttle;
 use packhorse_web::Web;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{error, warn};
@@ -87,6 +87,8 @@ pub(crate) struct Shared<A> {
     pub(crate) ahead: Arc<Semaphore>,
     pub(crate) buffers: Arc<FrameBuffers>,
     pub(crate) throttle: Option<Throttle>,
+    /// Held by whoever has work measured.
+    pub(crate) measuring: Mutex<()>,
     /// Bytes that have left for clients of all kinds.
     pub(crate) sent_bytes: Arc<AtomicU64>,
     pub(crate) stage: watch::Sender<Stage>,
@@ -153,6 +155,7 @@ impl<A: Accept> Server<A> {
                 ahead: Arc::new(Semaphore::new(ahead_bytes >> 20)),
                 buffers: Arc::new(FrameBuffers::new(FREE_BUFFERS_MAX)),
                 throttle: settings.rate_limit.map(Throttle::new),
+                measuring: Mutex::default(),
                 sent_bytes: Arc::default(),
                 stage: watch::Sender::new(Stage::Open),
                 settings,

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use packhorse_protocol::address::HostPort;
 use packhorse_protocol::key::{Pin, Token};
-use packhorse_protocol::message::{Completion, ReadRequest, ReadWhat, Request};
+use packhorse_protocol::limits::GROUP_BYTES;
+use packhorse_protocol::message::{
+    Completion, MeasureRequest, MeasureWhat, ReadRequest, ReadWhat, Request,
+};
 use packhorse_protocol::proof::ChannelBinding;
 use packhorse_protocol::session::{ServerEvent, ServerSession};
 use packhorse_transport::dial::{Dial, DialError, Dialled};
@@ -20,7 +23,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::sleep;
 
 use crate::tree::{ServedTree, text};
-use crate::wire::{Answer, Told};
+use crate::wire::{Answer, Body, Told, frame};
 
 /// How much a pipe holds; less than a group, so that sending one takes several steps.
 const PIPE_BYTES: usize = 64 << 10;
@@ -318,10 +321,25 @@ impl ScriptedServer {
                 log.completions.push(*completion);
                 return None;
             }
+            Request::Measure(request) => measured(*request),
         };
         (script.lie)(&call, &mut answers);
         Some(answers)
     }
+}
+
+/// Filler, and a millisecond on one of two cores for work.
+fn measured(request: MeasureRequest) -> Vec<Answer> {
+    let filler = Answer::Raw(frame(73, &[0; GROUP_BYTES]));
+    let (groups, nanoseconds) = match request.what {
+        MeasureWhat::Path => (request.groups, 0),
+        MeasureWhat::Hashing | MeasureWhat::Encryption => (0, 1_000_000),
+    };
+    let mut body = Body::default();
+    body.number(nanoseconds).number(2);
+    let mut answers = vec![filler; usize::try_from(groups).unwrap()];
+    answers.push(Answer::Raw(frame(74, &body.0)));
+    answers
 }
 
 fn next_page(items: &mut VecDeque<Told>, page_items: usize) -> Answer {

@@ -14,7 +14,8 @@ use crate::limits::{
 };
 use crate::message::{
     Denial, Done, FetchItem, GROUP_HEAD_BYTES, GROUP_TAIL_BYTES, HashesHead, Hello, Hole, Inline,
-    PROTOCOL_VERSION, PageItem, ReadWhat, Request, Welcome, decode, decode_head, encode,
+    MeasureWhat, Measured, PROTOCOL_VERSION, PageItem, ReadWhat, Request, Welcome, decode,
+    decode_head, encode,
 };
 use crate::path::{Name, RelativePath};
 use crate::proof::{ChannelBinding, Proof, Prover};
@@ -26,6 +27,8 @@ pub struct ClientSession {
     token: Option<Token>,
     binding: ChannelBinding,
     admitted: bool,
+    /// What is offered to the server; once it has answered, what it has of that.
+    features: u64,
     pending: VecDeque<Pending>,
     trees: BTreeMap<u32, TreeOrder>,
 }
@@ -33,12 +36,23 @@ pub struct ClientSession {
 /// An answer that is still to come.
 #[derive(Debug)]
 enum Pending {
-    Page { tree: u32 },
-    Contents { files: usize },
-    Read { what: ReadWhat, rest: GroupRange },
+    Page {
+        tree: u32,
+    },
+    Contents {
+        files: usize,
+    },
+    Read {
+        what: ReadWhat,
+        rest: GroupRange,
+    },
+    /// So many groups of filler, then how long the work took.
+    Measure {
+        filler: u64,
+    },
 }
 
-/// What a frame from the server means. `Page`, `Done`, `Failed` and the last `Contents` end the
+/// What a frame from the server means. `Page`, `Done`, `Measured`, `Failed` and the last `Contents` end the
 /// answer to one request.
 #[derive(Debug)]
 pub enum Answer {
@@ -56,6 +70,10 @@ pub enum Answer {
     Done(Done),
     /// A request is refused.
     Failed(Refusal),
+    /// A group that belongs to no file, in the buffer it came in.
+    Filler(Vec<u8>),
+    /// A `Measure` has been answered.
+    Measured(Measured),
 }
 
 /// The bytes that the ranges of [`Item::File`] and [`Fetched`] lie in.
@@ -174,9 +192,22 @@ impl ClientSession {
             token,
             binding,
             admitted: false,
+            features: 0,
             pending: VecDeque::new(),
             trees: BTreeMap::new(),
         }
+    }
+
+    /// Offers `features` in the greeting.
+    #[must_use]
+    pub fn with_features(self, features: u64) -> Self {
+        Self { features, ..self }
+    }
+
+    /// Whether the server has been greeted and has `feature`, which was offered.
+    #[must_use]
+    pub fn has_feature(&self, feature: u64) -> bool {
+        self.admitted && self.features & feature != 0
     }
 
     /// The first frame to send. Requests may follow at once, without waiting for the answer.
@@ -190,7 +221,7 @@ impl ClientSession {
             FrameType::Hello,
             &Hello {
                 version: PROTOCOL_VERSION,
-                features: 0,
+                features: self.features,
                 proof,
             },
         )
@@ -239,6 +270,13 @@ impl ClientSession {
                 self.trees.remove(tree);
             }
             Request::Complete(_) => {}
+            Request::Measure(measure) => {
+                let filler = match measure.what {
+                    MeasureWhat::Path => measure.groups,
+                    MeasureWhat::Hashing | MeasureWhat::Encryption => 0,
+                };
+                self.pending.push_back(Pending::Measure { filler });
+            }
         }
         request.encode()
     }
@@ -269,6 +307,7 @@ impl ClientSession {
                     return Ok(Err(GreetingError::ServerProof));
                 }
                 self.admitted = true;
+                self.features &= welcome.features;
                 Ok(Ok(()))
             }
             _ => Err(Violation::Unexpected(kind)),
@@ -336,6 +375,17 @@ impl ClientSession {
                 let done = decode(kind, &body)?;
                 self.pending.pop_front();
                 Ok(Answer::Done(done))
+            }
+            (FrameType::Filler, Pending::Measure { filler })
+                if *filler > 0 && body.len() == GROUP_BYTES =>
+            {
+                *filler -= 1;
+                Ok(Answer::Filler(body))
+            }
+            (FrameType::Measured, Pending::Measure { filler: 0 }) => {
+                let measured = decode(kind, &body)?;
+                self.pending.pop_front();
+                Ok(Answer::Measured(measured))
             }
             _ => Err(unexpected),
         }

@@ -9,7 +9,9 @@ use crate::key::Token;
 use crate::limits::{
     FILES_PER_REQUEST_MAX, HELLO_BYTES_MAX, REQUEST_BYTES_MAX, REQUESTS_MAX, TREES_MAX,
 };
-use crate::message::{Denial, Hello, PROTOCOL_VERSION, Request, Welcome, decode, encode};
+use crate::message::{
+    Denial, FEATURE_MEASURE, Hello, PROTOCOL_VERSION, Request, Welcome, decode, encode,
+};
 use crate::proof::{ChannelBinding, Proof, Prover};
 
 /// The server's end: admits a client, then passes on what it may ask.
@@ -18,6 +20,8 @@ pub struct ServerSession {
     token: Option<Token>,
     binding: ChannelBinding,
     admitted: bool,
+    /// Those that both sides have.
+    features: u64,
     unanswered: usize,
     completed: bool,
     trees: BTreeSet<u32>,
@@ -44,6 +48,7 @@ impl ServerSession {
             token,
             binding,
             admitted: false,
+            features: 0,
             unanswered: 0,
             completed: false,
             trees: BTreeSet::new(),
@@ -113,9 +118,10 @@ impl ServerSession {
             }
         };
         self.admitted = true;
+        self.features = hello.features & FEATURE_MEASURE;
         let welcome = Welcome {
             version: PROTOCOL_VERSION,
-            features: 0,
+            features: self.features,
             proof,
         };
         Ok(ServerEvent::Admitted(encode(FrameType::Welcome, &welcome)))
@@ -148,7 +154,10 @@ impl ServerSession {
                 self.completed = true;
                 return Ok(());
             }
-            Request::More { .. } | Request::Fetch(_) | Request::Read(_) => {}
+            Request::Measure(_) if self.features & FEATURE_MEASURE == 0 => {
+                return Err(Violation::Unexpected(FrameType::Measure));
+            }
+            Request::More { .. } | Request::Fetch(_) | Request::Read(_) | Request::Measure(_) => {}
         }
         self.unanswered += 1;
         if self.unanswered > REQUESTS_MAX {
@@ -165,7 +174,7 @@ mod tests {
 
     use super::*;
     use crate::frame::FRAME_HEADER_BYTES;
-    use crate::message::{Completion, FetchRequest, TreeRequest};
+    use crate::message::{Completion, FetchRequest, MeasureRequest, MeasureWhat, TreeRequest};
     use crate::path::RelativePath;
 
     const BINDING: ChannelBinding = ChannelBinding([3; 32]);
@@ -284,6 +293,36 @@ mod tests {
         };
         let fetch = admitted().handle_frame(FrameType::Fetch, &body(&Request::Fetch(files)));
         assert_eq!(fetch, Err(Violation::TooManyRequests));
+    }
+
+    #[test]
+    fn only_who_has_said_so_may_have_things_measured() {
+        let measure = |groups| {
+            body(&Request::Measure(MeasureRequest {
+                what: MeasureWhat::Path,
+                groups,
+            }))
+        };
+        let unasked = admitted().handle_frame(FrameType::Measure, &measure(1));
+        assert_eq!(unasked, Err(Violation::Unexpected(FrameType::Measure)));
+        let mut session = ServerSession::new(None, BINDING);
+        // Features that nobody knows are not agreed on.
+        let hello = Hello {
+            version: PROTOCOL_VERSION,
+            features: u64::MAX,
+            proof: None,
+        };
+        let hello = encode(FrameType::Hello, &hello).split_off(FRAME_HEADER_BYTES);
+        let event = session.handle_frame(FrameType::Hello, &hello).unwrap();
+        let ServerEvent::Admitted(welcome) = event else {
+            panic!("{event:?}");
+        };
+        let welcome: Welcome = decode(FrameType::Welcome, &welcome[FRAME_HEADER_BYTES..]).unwrap();
+        assert_eq!(welcome.features, FEATURE_MEASURE);
+        for (groups, may) in [(0, true), (64, true), (65, false), (u64::MAX, false)] {
+            let event = session.handle_frame(FrameType::Measure, &measure(groups));
+            assert_eq!(event.is_ok(), may, "{groups}: {event:?}");
+        }
     }
 
     #[test]

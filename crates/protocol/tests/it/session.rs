@@ -4,7 +4,9 @@ use packhorse_protocol::entry::Refusal;
 use packhorse_protocol::frame::FrameType;
 use packhorse_protocol::key::Token;
 use packhorse_protocol::limits::{GROUP_BYTES, INLINE_BYTES_MAX, PAGE_ITEMS_MAX};
-use packhorse_protocol::message::{Blob, FetchItem, Inline, PROTOCOL_VERSION, PageItem, Request};
+use packhorse_protocol::message::{
+    Blob, FetchItem, Inline, MeasureRequest, MeasureWhat, PROTOCOL_VERSION, PageItem, Request,
+};
 use packhorse_protocol::path::{Name, RelativePath};
 use packhorse_protocol::proof::{ChannelBinding, Proof, Prover};
 use packhorse_protocol::session::{Answer, ClientSession, GreetingError, Violation};
@@ -396,6 +398,45 @@ fn answers_come_in_the_order_of_the_requests() {
 }
 
 #[test]
+fn what_is_measured_is_what_was_asked_for() {
+    let measure = |what, groups| Request::Measure(MeasureRequest { what, groups });
+    let (path, work) = (
+        measure(MeasureWhat::Path, 2),
+        measure(MeasureWhat::Hashing, 2),
+    );
+    let whole = [filler(), filler(), measured(), measured()];
+    assert!(answers_to(&[&path, &work], &whole).is_ok());
+    let unasked = unexpected(FrameType::Filler);
+    check(
+        "a third",
+        &[&path],
+        &[filler(), filler(), filler()],
+        unasked,
+    );
+    check("one for work", &[&work], &[filler()], unasked);
+    check(
+        "one behind the end",
+        &[&work],
+        &[measured(), filler()],
+        unasked,
+    );
+    let early = unexpected(FrameType::Measured);
+    check("an early end", &[&path], &[filler(), measured()], early);
+    check("another end", &[&read(0, 1)], &[measured()], early);
+    for length in [0, 1, GROUP_BYTES - 1] {
+        let short = (FrameType::Filler, vec![0; length]);
+        check(length, &[&path], &[short], unasked);
+    }
+    let refused = (FrameType::Failed, vec![0]);
+    check(
+        "a refusal",
+        &[&work],
+        &[refused],
+        unexpected(FrameType::Failed),
+    );
+}
+
+#[test]
 fn a_frame_cut_anywhere_is_refused_or_only_ends_early() {
     for (request, (kind, body)) in requests().iter().zip(whole_answers()) {
         let whole = answers_to(&[request], &[(kind, body.clone())]);
@@ -467,7 +508,8 @@ fn items(answer: &Answer) -> usize {
         Answer::Contents(files, _) => files.len(),
         Answer::Group(group) => group.bytes().len(),
         Answer::Hashes(_, _, hashes) => hashes.len(),
-        Answer::Hole(..) | Answer::Done(_) | Answer::Failed(_) => 1,
+        Answer::Filler(bytes) => bytes.len(),
+        Answer::Hole(..) | Answer::Done(_) | Answer::Failed(_) | Answer::Measured(_) => 1,
     }
 }
 
@@ -510,6 +552,14 @@ fn whole_answers() -> Vec<Frame> {
     ]
 }
 
+fn filler() -> Frame {
+    (FrameType::Filler, vec![0; GROUP_BYTES])
+}
+
+fn measured() -> Frame {
+    (FrameType::Measured, vec![7, 1])
+}
+
 /// A sound frame of each type that a server sends.
 fn answers() -> Vec<Frame> {
     let failed = FetchItem::Failed {
@@ -525,5 +575,7 @@ fn answers() -> Vec<Frame> {
         hashes_of(0, 32),
         done(),
         (FrameType::Failed, vec![0]),
+        filler(),
+        measured(),
     ]
 }

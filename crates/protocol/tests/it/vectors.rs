@@ -16,8 +16,9 @@ use packhorse_protocol::key::{Key, Pin, Token};
 use packhorse_protocol::limits::{FRAME_BYTES_MAX, GROUP_BYTES};
 use packhorse_protocol::message::{
     Blob, Completion, Denial, Done, EntryOptions, FetchItem, FetchRequest, HashesHead, Hello, Hole,
-    Inline, LinkMode, PROTOCOL_VERSION, PageItem, ReadRequest, ReadWhat, Request, TreeRequest,
-    Welcome, begin_group, encode, finish_group,
+    Inline, LinkMode, MeasureRequest, MeasureWhat, Measured, PROTOCOL_VERSION, PageItem,
+    ReadRequest, ReadWhat, Request, TreeRequest, Welcome, begin_group, encode, filler,
+    finish_group,
 };
 use packhorse_protocol::path::{Name, RelativePath};
 use packhorse_protocol::proof::{ChannelBinding, Proof, Prover};
@@ -255,7 +256,7 @@ fn requests_are_as_documented() {
     }
 }
 
-fn requests() -> [(&'static str, Request); 8] {
+fn requests() -> [(&'static str, Request); 9] {
     [
         ("Tree", Request::Tree(tree_behind_cursor())),
         ("Tree of all", Request::Tree(tree_of_all())),
@@ -298,6 +299,13 @@ fn requests() -> [(&'static str, Request); 8] {
                 files: 3,
                 bytes: 70_000,
                 failed: 1,
+            }),
+        ),
+        (
+            "Measure",
+            Request::Measure(MeasureRequest {
+                what: MeasureWhat::Hashing,
+                groups: 64,
             }),
         ),
     ]
@@ -609,6 +617,31 @@ fn the_ends_of_an_answer_are_as_documented() {
         panic!("another answer");
     };
     check("Failed", refusal, Refusal::Changed);
+}
+
+#[test]
+fn what_is_measured_is_as_documented() {
+    let vectors = Vectors::read();
+    let frame = filler(Vec::new());
+    let (head, rest) = frame.split_at(vectors.bytes("Filler, its head").len());
+    check("Filler, its head", head, vectors.bytes("Filler, its head"));
+    assert_eq!(rest, [0; GROUP_BYTES]);
+    let measure = |what, groups| Request::Measure(MeasureRequest { what, groups });
+    let mut client = waiting_for(&measure(MeasureWhat::Path, 1));
+    let filled = client.handle_frame(FrameType::Filler, rest.to_vec());
+    assert!(matches!(filled, Ok(Answer::Filler(bytes)) if bytes == rest));
+
+    let measured = Measured {
+        nanoseconds: 1_000_000,
+        cores: 300,
+    };
+    let encoded = encode(FrameType::Measured, &measured);
+    check("Measured", &*encoded, vectors.bytes("Measured"));
+    let request = measure(MeasureWhat::Hashing, 64);
+    let Answer::Measured(decoded) = answer(&vectors, "Measured", &request) else {
+        panic!("another answer");
+    };
+    check("Measured", decoded, measured);
 }
 
 #[test]

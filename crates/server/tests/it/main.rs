@@ -11,6 +11,7 @@ mod gate;
 mod greeting;
 mod leaving;
 mod listen;
+mod measuring;
 mod patience;
 mod plain;
 mod requests;

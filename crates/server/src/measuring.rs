@@ -1,0 +1,28 @@
+//! Work on what is on no disk, for clients that measure.
+
+use std::time::Duration;
+
+use packhorse_transport::processing::Work;
+
+use crate::connection::ConnectionError;
+use crate::limits::MEASURED_GROUPS_AT_ONCE;
+use crate::serve::Shared;
+
+/// How long one core works on so many groups, without what they wait for.
+///
+/// They wait for all others who measure, so that one disk worker at most is kept from its trade.
+pub(crate) async fn time_for<A: Sync>(
+    shared: &Shared<A>,
+    work: Work,
+    groups: u64,
+) -> Result<Duration, ConnectionError> {
+    let mut took = Duration::ZERO;
+    let mut left = groups;
+    while left > 0 {
+        let now = left.min(MEASURED_GROUPS_AT_ONCE);
+        let _turn = shared.measuring.lock().await;
+        took += shared.work(move || work.time_for(now)).await?;
+        left -= now;
+    }
+    Ok(took)
+}
