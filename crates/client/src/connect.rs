@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use packhorse_protocol::frame::FrameType;
 use packhorse_protocol::key::{Pin, Token};
 use packhorse_protocol::message::{Denial, Request};
 use packhorse_protocol::session::{Answer, ClientSession, GreetingError, Violation};
@@ -148,7 +149,17 @@ impl<D: Dial> Connector<D> {
 
     /// Dials, and sends the greeting.
     pub(crate) async fn greet(&self) -> Result<Conversation<D::Stream>, ConnectError> {
-        self.open(None).await
+        self.open(None, 0).await
+    }
+
+    /// Dials, and waits until the server has greeted, to which `features` are offered.
+    pub(crate) async fn greet_with(
+        &self,
+        features: u64,
+    ) -> Result<Conversation<D::Stream>, ConnectError> {
+        let mut conversation = self.open(None, features).await?;
+        conversation.wait_for_greeting().await?;
+        Ok(conversation)
     }
 
     /// Dials, and sends the greeting together with `first`.
@@ -156,15 +167,20 @@ impl<D: Dial> Connector<D> {
         &self,
         first: &Request,
     ) -> Result<Conversation<D::Stream>, ConnectError> {
-        self.open(Some(first)).await
+        self.open(Some(first), 0).await
     }
 
-    async fn open(&self, first: Option<&Request>) -> Result<Conversation<D::Stream>, ConnectError> {
+    async fn open(
+        &self,
+        first: Option<&Request>,
+        features: u64,
+    ) -> Result<Conversation<D::Stream>, ConnectError> {
         let start = Instant::now();
         let Dialled { native, pin, .. } = self.dial.dial().await?;
         let dial_time = start.elapsed();
         let (reader, writer) = tokio::io::split(native.stream);
-        let session = ClientSession::new(self.token.clone(), native.binding);
+        let session =
+            ClientSession::new(self.token.clone(), native.binding).with_features(features);
         let (reader, silence) = Silence::over(reader, &self.received_bytes);
         let mut conversation = Conversation {
             frames: FrameReader::new(reader).with_buffers(Arc::clone(&self.buffers)),
@@ -215,12 +231,28 @@ impl<S: Stream> Conversation<S> {
     /// The next answer. What was read, and since when it is waited for, is kept when the call is
     /// dropped.
     pub(crate) async fn answer(&mut self) -> Result<Answer, ConnectError> {
+        self.wait_for_greeting().await?;
+        let (kind, body) = self.frame(SILENCE).await?;
+        Ok(self.session.handle_frame(kind, body)?)
+    }
+
+    /// Whether the server has `feature`, which was offered to it.
+    pub(crate) fn has_feature(&self, feature: u64) -> bool {
+        self.session.has_feature(feature)
+    }
+
+    async fn wait_for_greeting(&mut self) -> Result<(), ConnectError> {
+        if !self.greeted {
+            let (kind, body) = self.frame(GREETING_SILENCE).await?;
+            self.session.handle_greeting(kind, &body)??;
+            self.greeted = true;
+        }
+        Ok(())
+    }
+
+    /// The next frame of a server that may be silent for `limit`.
+    async fn frame(&mut self, limit: Duration) -> Result<(FrameType, Vec<u8>), ConnectError> {
         loop {
-            let limit = if self.greeted {
-                SILENCE
-            } else {
-                GREETING_SILENCE
-            };
             let deadline = self.silence.deadline(limit);
             let next = self.frames.next(self.session.body_bytes_max());
             let Ok(frame) = timeout_at(deadline, next).await else {
@@ -230,13 +262,9 @@ impl<S: Stream> Conversation<S> {
                 }
                 return Err(ConnectError::Silent(limit));
             };
-            let (kind, body) = frame?.ok_or(ConnectError::Closed)?;
+            let frame = frame?.ok_or(ConnectError::Closed)?;
             self.silence.handle_answer();
-            if self.greeted {
-                return Ok(self.session.handle_frame(kind, body)?);
-            }
-            self.session.handle_greeting(kind, &body)??;
-            self.greeted = true;
+            return Ok(frame);
         }
     }
 

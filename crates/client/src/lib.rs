@@ -5,6 +5,7 @@
 //! connection that is lost gives its tasks back.
 
 mod attempts;
+pub mod bench;
 pub mod cat;
 mod compare;
 pub mod connect;
