@@ -239,6 +239,7 @@ impl Output {
     async fn write_all(self, mut verified: DuplexStream, count: &AtomicU64) -> io::Result<()> {
         let mut buffer = vec![0; CHUNK_BYTES];
         let mut tail = Vec::new();
+        let mut ends_line = true;
         let chunk_bytes = match &self.throttle {
             Some(_) => Throttle::CHUNK_BYTES,
             None => CHUNK_BYTES,
@@ -264,6 +265,13 @@ impl Output {
                         whole_characters(&tail)
                     };
                     out.write_all(harmless(&tail[..whole]).as_bytes())?;
+                    ends_line = tail[..whole]
+                        .last()
+                        .map_or(ends_line, |&last| last == b'\n');
+                    if length == 0 && !ends_line {
+                        // So that what comes next on the terminal has a line of its own.
+                        out.write_all(b"\n")?;
+                    }
                     tail.drain(..whole);
                 }
             }

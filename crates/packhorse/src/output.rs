@@ -23,11 +23,6 @@ pub(crate) fn complain(what: impl Into<Text>) {
     say(what.into().of_packhorse());
 }
 
-/// Ends the line of a prompt that nobody answers any more.
-pub(crate) fn end_line() {
-    say(Text::untranslated(""));
-}
-
 /// Writes a line of data.
 ///
 /// # Errors

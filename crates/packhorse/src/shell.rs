@@ -3,6 +3,7 @@
 mod completion;
 pub(crate) mod line_input;
 mod observer;
+mod quiet_terminal;
 mod remote_path;
 pub(crate) mod request;
 pub(crate) mod words;
@@ -19,6 +20,7 @@ use packhorse_protocol::session::Item;
 use packhorse_storage::destination::DestinationOptions;
 use packhorse_storage::workers::DiskWorkers;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::completion::RemoteNames;
 use self::line_input::LineInput;
@@ -26,10 +28,10 @@ use self::observer::ShellObserver;
 use self::remote_path::resolve;
 use self::request::Request;
 use crate::cat;
-use crate::exit::{CommandError, Exit, Outcome, output_ended};
+use crate::exit::{CommandError, Exit, OrExit, Outcome, output_ended};
 use crate::fetch::{Fetch, client_runtime, client_workers};
 use crate::ls::{Listing, is_root};
-use crate::output::{end_line, print, say};
+use crate::output::{print, say};
 use crate::progress::ProgressLine;
 use crate::settings::{LsFormat, ShellSettings};
 use crate::text;
@@ -62,6 +64,9 @@ pub(crate) fn run(settings: ShellSettings) -> Outcome {
         Arc::clone(&directory),
     );
     let input = LineInput::open(Some(names), &trust.state)?;
+    if input.is_interactive() {
+        outlive_interrupts(&runtime)?;
+    }
     let shell = Shell {
         is_interactive: input.is_interactive(),
         runtime,
@@ -120,9 +125,6 @@ impl Shell {
         loop {
             let prompt = format!("packhorse:/{}> ", shown(&self.here()));
             let Some(line) = input.next(&prompt)? else {
-                if self.is_interactive {
-                    end_line();
-                }
                 return Ok(Exit::Done);
             };
             let done = match Request::parse(&line) {
@@ -325,6 +327,14 @@ async fn look_up(
         Err(ListError::Connect(error)) => Err(server.explain(&error)),
         Err(error) => Err(CommandError::new(Exit::SomeFailed, error)),
     }
+}
+
+/// From here on Ctrl-C does not end this process; it interrupts what is under way, if anything is.
+pub(crate) fn outlive_interrupts(runtime: &Runtime) -> Result<(), CommandError> {
+    let _context = runtime.enter();
+    let installed = signal(SignalKind::interrupt());
+    installed.or_exit(Exit::LocalIo, text::machine::no_signals)?;
+    Ok(())
 }
 
 /// Does `work`; `None` if a person interrupts it.

@@ -11,11 +11,11 @@ use super::{Folder, PlainServer, Saved};
 use crate::cat::Shape;
 use crate::exit::{CommandError, Exit, Outcome, output_ended};
 use crate::fetch::{client_runtime, client_workers};
-use crate::output::{end_line, print, say};
+use crate::output::{print, say};
 use crate::settings::PlainShellSettings;
 use crate::shell::line_input::LineInput;
 use crate::shell::request::Request;
-use crate::shell::{interruptible, words};
+use crate::shell::{interruptible, outlive_interrupts, words};
 use crate::text::{self, Text};
 
 /// Asks for a file name, fetches it, asks for the next.
@@ -32,6 +32,9 @@ pub(crate) fn run(settings: PlainShellSettings) -> Outcome {
     // So that a wrong address shows before the first question.
     runtime.block_on(server.open())?;
     let input = LineInput::open(None, &state)?;
+    if input.is_interactive() {
+        outlive_interrupts(&runtime)?;
+    }
     let shell = PlainShell {
         is_interactive: input.is_interactive(),
         runtime,
@@ -78,9 +81,6 @@ impl PlainShell {
         let prompt = format!("plain://{}> ", self.server.place);
         let end = loop {
             let Some(line) = input.next(&prompt)? else {
-                if self.is_interactive {
-                    end_line();
-                }
                 break Ok(Exit::Done);
             };
             let done = match Request::parse(&line) {

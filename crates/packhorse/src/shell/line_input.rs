@@ -8,6 +8,7 @@ use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Config, Editor};
 
 use super::completion::RemoteNames;
+use super::quiet_terminal::QuietTerminal;
 use crate::exit::{CommandError, Exit, OrExit};
 use crate::state::State;
 use crate::text::machine;
@@ -26,6 +27,8 @@ pub(crate) enum LineInput {
         editor: Box<Editor<RemoteNames, FileHistory>>,
         /// Where what they typed is remembered, if it can be.
         history: Option<PathBuf>,
+        /// How the terminal is while nobody is asked.
+        _between: QuietTerminal,
     },
     /// Standard input; prompted for on standard error if that is where a person sits.
     Plain {
@@ -63,6 +66,7 @@ impl LineInput {
         Ok(Self::Editor {
             editor: Box::new(editor),
             history,
+            _between: QuietTerminal::begin().or_exit(Exit::LocalIo, failed)?,
         })
     }
 
@@ -78,7 +82,9 @@ impl LineInput {
     pub(crate) fn next(&mut self, prompt: &str) -> Result<Option<String>, CommandError> {
         let failed = machine::no_input;
         match self {
-            Self::Editor { editor, history } => loop {
+            Self::Editor {
+                editor, history, ..
+            } => loop {
                 match editor.readline(prompt) {
                     Ok(line) => {
                         if let Some(path) = history {

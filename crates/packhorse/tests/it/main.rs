@@ -26,6 +26,7 @@ mod refusals;
 mod sandbox;
 mod serving;
 mod shell;
+mod shell_on_terminal;
 mod streams;
 mod terminal;
 mod trust;
