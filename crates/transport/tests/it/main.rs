@@ -9,6 +9,8 @@
 mod damage;
 #[cfg(target_os = "linux")]
 mod differential;
+#[cfg(target_os = "linux")]
+mod examples;
 mod handshake;
 mod kernel;
 mod opened;
