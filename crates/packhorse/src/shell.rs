@@ -332,9 +332,9 @@ async fn look_up(
 /// From here on Ctrl-C does not end this process; it interrupts what is under way, if anything is.
 pub(crate) fn outlive_interrupts(runtime: &Runtime) -> Result<(), CommandError> {
     let _context = runtime.enter();
-    let installed = signal(SignalKind::interrupt());
-    installed.or_exit(Exit::LocalIo, text::machine::no_signals)?;
-    Ok(())
+    // What it installs outlives it.
+    let installed = signal(SignalKind::interrupt()).map(drop);
+    installed.or_exit(Exit::LocalIo, text::machine::no_signals)
 }
 
 /// Does `work`; `None` if a person interrupts it.

@@ -7,7 +7,7 @@ use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetatt
 
 /// The terminal of standard input takes keys and does nothing with them but to pass Ctrl-C on;
 /// when this is dropped, it is as it was.
-pub(super) struct QuietTerminal {
+pub(crate) struct QuietTerminal {
     before: Termios,
 }
 
