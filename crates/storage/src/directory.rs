@@ -224,6 +224,29 @@ impl Directory {
         File::new(created, self.handle.place.join(name.0))
     }
 
+    /// Makes a file without a name, for its owner only, and opens it for reading and writing. Where
+    /// the file system knows no such file, it has a name for a moment.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn create_unnamed(&self) -> io::Result<File> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let created = self.handle.call(Operation::Open(Opening::Create), |at| {
+            rustix::fs::openat(at, c".", flags, mode)
+        });
+        match created {
+            Ok(created) => File::new(created, self.handle.place.clone()),
+            Err(error) if lacks_unnamed_files(&error) => {
+                let name = format!(".packhorse-trial-{}", std::process::id());
+                let name = Part(name.as_bytes());
+                let file = self.create_file(name, entry::Mode::from_bits(0o600))?;
+                self.remove_file(name).map(|()| file)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Makes the directory `name`. The process's umask applies to `mode`.
     ///
     /// # Errors
@@ -537,6 +560,14 @@ fn hands_group_on(status: &Status) -> u32 {
         Kind::Directory => status.mode & 0o2000,
         _ => 0,
     }
+}
+
+/// Whether the kernel or the file system knows no files without a name.
+fn lacks_unnamed_files(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL)
+    )
 }
 
 /// Whether the kernel or the file system knows no rename that does not replace.

@@ -36,3 +36,4 @@ pub mod source;
 pub mod status;
 pub mod walk;
 pub mod workers;
+pub mod write_trial;

@@ -9,4 +9,5 @@ mod source;
 mod trees;
 mod walk;
 mod walk_model;
+mod write_trial;
 mod writing;
