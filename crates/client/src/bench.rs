@@ -22,8 +22,7 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-pub use self::course::Course;
-use self::course::follow;
+pub use self::course::{Course, follow};
 use crate::connect::{ConnectError, Connector, Conversation};
 use crate::connection_count::ConnectionCount;
 

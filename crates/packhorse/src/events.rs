@@ -264,7 +264,7 @@ impl EventLog {
     }
 
     /// Writes a line, at once.
-    pub(crate) fn write(&self, record: &Record) {
+    pub(crate) fn write(&self, record: &impl Serialize) {
         let line =
             serde_json::to_string(record).expect("a record has no maps and no floats to fail");
         if let Some(output) = &self.output {

@@ -22,7 +22,7 @@ use crate::text::{Text, files, machine};
 use crate::trust::Server;
 
 /// Threads that serve the network: a download has few connections.
-const NETWORK_THREADS: usize = 2;
+pub(crate) const NETWORK_THREADS: usize = 2;
 
 /// Disk jobs that wait beyond those that are under way.
 const DISK_JOBS_WAITING_MAX: usize = 256;

@@ -1,5 +1,6 @@
 //! The flags as they are typed.
 
+mod bench;
 mod chinese;
 mod demo;
 mod generate;
@@ -13,6 +14,7 @@ mod talk;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use self::bench::BenchFlags;
 pub(crate) use self::demo::DemoFlags;
 pub(crate) use self::generate::GenerateFlags;
 pub(crate) use self::get::GetFlags;
@@ -30,6 +32,7 @@ Examples:
   packhorse ls ph://KEY@HOST:7225/      see what is there
   packhorse shell ph://KEY@HOST:7225/   type the name of one file after the other
   packhorse talk HOST:9000              talk to whoever listens there
+  packhorse bench ph://KEY@HOST:7225/   see what holds downloads from there back
   packhorse demo                        see the main part of it happen, with nothing set up
 
 An ADDRESS is ph://KEY@HOST:PORT/PATH. It holds the key, so keep it as you would a password: `-`
@@ -56,6 +59,7 @@ pub(crate) enum CommandFlags {
     Shell(ShellFlags),
     Listen(ListenFlags),
     Talk(TalkFlags),
+    Bench(BenchFlags),
     Demo(DemoFlags),
     Generate(GenerateFlags),
 }

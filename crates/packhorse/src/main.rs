@@ -4,6 +4,7 @@
 //! command runs.
 
 mod address;
+mod bench;
 mod bottom_lines;
 mod byte_count;
 mod cat;
@@ -78,6 +79,7 @@ fn run(flags: Flags) -> Outcome {
         Settings::ShellPlain(settings) => plain::shell::run(settings),
         Settings::Listen(settings) => listen::run(settings),
         Settings::Talk(settings) => talk::run(*settings),
+        Settings::Bench(settings) => bench::run(*settings),
         Settings::Demo(flags) => demo::run(&flags),
         Settings::Generate(flags) => generate::run(&flags),
     }

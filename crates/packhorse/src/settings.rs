@@ -1,5 +1,6 @@
 //! Flags and environment, resolved once into what the commands work with.
 
+mod bench;
 mod get;
 mod listen;
 mod ls;
@@ -8,6 +9,7 @@ mod serve;
 mod shell;
 mod talk;
 
+pub(crate) use self::bench::BenchSettings;
 pub(crate) use self::get::{GetDestination, GetSettings};
 pub(crate) use self::listen::ListenSettings;
 pub(crate) use self::ls::{LsFormat, LsSettings};
@@ -40,6 +42,8 @@ pub(crate) enum Settings {
     Listen(ListenSettings),
     /// `packhorse talk`
     Talk(Box<TalkSettings>),
+    /// `packhorse bench`
+    Bench(Box<BenchSettings>),
     /// `packhorse demo`
     Demo(DemoFlags),
     /// `packhorse generate`
@@ -78,6 +82,9 @@ impl Settings {
             CommandFlags::Listen(flags) => Self::Listen(ListenSettings::resolve(flags)),
             CommandFlags::Talk(flags) => {
                 Self::Talk(Box::new(TalkSettings::resolve(flags, environment)?))
+            }
+            CommandFlags::Bench(flags) => {
+                Self::Bench(Box::new(BenchSettings::resolve(flags, environment)?))
             }
             CommandFlags::Demo(flags) => Self::Demo(flags),
             CommandFlags::Generate(flags) => Self::Generate(flags),

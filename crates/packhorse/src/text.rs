@@ -4,6 +4,7 @@
 //! compiler sees that none is missing, that both say all that they are given, and that each is used.
 
 pub(crate) mod address;
+pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod failure;
 pub(crate) mod fetching;
@@ -175,6 +176,7 @@ mod tests {
         const SUBJECTS: &[&[(&str, &str, &str)]] = &[
             ALL, // of these tests
             address::ALL,
+            bench::ALL,
             demo::ALL,
             fetching::ALL,
             files::ALL,

@@ -101,7 +101,7 @@ impl Course {
 }
 
 /// Does `work` and looks at `count` meanwhile, for `time` at most; `tell` hears of each look.
-pub(super) async fn follow<T>(
+pub async fn follow<T>(
     work: impl Future<Output = T>,
     count: impl Fn() -> u64,
     time: Duration,

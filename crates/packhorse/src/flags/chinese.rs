@@ -30,7 +30,7 @@ pub(super) const FLAG_VERSION: &str = "显示版本";
 pub(super) const COMMAND_HELP: &str = "显示本帮助，或某个命令的帮助";
 
 /// All of it, in the order of the commands.
-pub(super) const HELP: [Help; 8] = [
+pub(super) const HELP: [Help; 9] = [
     Help {
         name: "",
         about: "通过 TCP 在机器之间传送文件，每个字节都经过校验",
@@ -42,6 +42,7 @@ pub(super) const HELP: [Help; 8] = [
   packhorse ls ph://KEY@HOST:7225/      看看那里有什么
   packhorse shell ph://KEY@HOST:7225/   输入文件名逐个获取
   packhorse talk HOST:9000              与监听该处的程序对话
+  packhorse bench ph://KEY@HOST:7225/   看看是什么限制了从那里获取的速率
   packhorse demo                        无需任何准备，亲眼看一遍全过程
 
 ADDRESS 的形式为 ph://KEY@HOST:PORT/PATH。其中含有密钥，请像密码一样保管：写作 `-` 时从标准输入读取；未给出时使用环境变量 PACKHORSE_ADDRESS。
@@ -200,6 +201,26 @@ SIGTERM 或 Ctrl-C 一次：等正在进行的传送结束；两次：立即结�
   packhorse talk --tls host:443 --trust-first-use
 
 对方结束时随之结束。输入结束后只关闭自己这一侧，并等待其余内容。在终端上，非普通文本会被转义；写入管道时保持原样。",
+    },
+    Help {
+        name: "bench",
+        about: "分别测量线路、磁盘和处理器，并指出瓶颈所在",
+        arguments: &[
+            ("address", "让服务器读取的内容；`-` 表示从标准输入读取一行 [默认：PACKHORSE_ADDRESS 的值]"),
+            ("destination", "要写入的磁盘上的一个目录；不会留下任何内容"),
+            ("time", "线路和每个磁盘各测量多长时间"),
+            ("connections", "同时使用的连接数 [默认：与 `get` 相同]"),
+            ("json", "以 JSON 行的形式输出所发生的事"),
+            ("trust_first_use", "地址中没有密钥时，接受并记住应答的服务器"),
+        ],
+        after: "\
+示例：
+  packhorse bench ph://KEY@host:7225/              全部内容，以及当前目录所在的磁盘
+  packhorse bench ph://KEY@host:7225/big.iso       服务器读取这个文件有多快
+  packhorse bench ph://KEY@host:7225/ -o /mnt/disk --time 10s
+  packhorse bench ph://KEY@host:7225/ --connections 1
+
+下载的每个环节都单独测量：线路，传送的内容不在任何磁盘上；服务器的磁盘，让它读取那里的文件并计算哈希，已在内存中的也算；本机的磁盘，写入最后会消失的内容；以及双方各自的哈希计算和加密。其中最慢的就是获取大文件时的瓶颈。大量小文件可能比这些都慢。",
     },
     Help {
         name: "demo",

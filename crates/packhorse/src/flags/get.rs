@@ -126,7 +126,8 @@ pub(crate) struct GetFlags {
     pub(crate) quiet: bool,
 }
 
-fn connections(text: &str) -> Result<usize, Text> {
+/// How many connections may be asked for.
+pub(super) fn connections(text: &str) -> Result<usize, Text> {
     match text.parse() {
         Ok(count @ 1..=64) => Ok(count),
         _ => Err(usage::not_from_to(1, 64)),

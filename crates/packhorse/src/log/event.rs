@@ -10,11 +10,12 @@ use tracing::field::{Field, Visit};
 
 /// What happens on a server, by the words that the crates log it with, and the name that programs
 /// know it by.
-const KINDS: [(&str, &str); 13] = [
+const KINDS: [(&str, &str); 14] = [
     ("serving", "serving"),
     ("listening", "listening"),
     ("connected", "connected"),
     ("asks", "asks"),
+    ("measures", "measures"),
     ("complete", "complete"),
     ("sent", "sent"),
     ("answered", "answered"),

@@ -39,6 +39,7 @@ fn words(event: &LogEvent) -> Text {
             _ => log::connected(peer),
         },
         "asks" => log::asks(peer, &served_path(event)),
+        "measures" => log::measures(peer),
         "complete" => {
             let files = log::files(event.count("files"));
             let words = log::has_files(peer, &served_path(event), &files, &amount(event));

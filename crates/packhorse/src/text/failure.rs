@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fmt::{self, Display};
 use std::io::{self, ErrorKind};
 
+use packhorse_client::bench::BenchError;
 use packhorse_client::cat::CatError;
 use packhorse_client::connect::ConnectError;
 use packhorse_client::download::DownloadError;
@@ -315,6 +316,16 @@ impl Worded for ListError {
         match self {
             Self::Connect(error) => error.in_chinese(),
             Self::Refused(refusal) => refusal.in_chinese(),
+        }
+    }
+}
+
+impl Worded for BenchError {
+    fn in_chinese(&self) -> Option<String> {
+        match self {
+            Self::Connect(error) => error.in_chinese(),
+            Self::NoFeature => Some("此服务器版本较旧，无法测量".into()),
+            Self::Incredible => Some("服务器报告的用时不可能是真的".into()),
         }
     }
 }

@@ -57,6 +57,12 @@ texts! {
         zh "{peer} 请求 {path}"
     }
 
+    /// A peer measures the path and this machine.
+    measures(peer: &str) {
+        en "{peer} measures the path and this machine"
+        zh "{peer} 正在测量线路和本机"
+    }
+
     /// A peer has a file.
     has_file(peer: &str, path: &str, amount: &Text) {
         en "{peer} has {path}: {amount}"

@@ -146,6 +146,12 @@ Packhorse 通过 TCP 在机器之间传送文件，每个字节都经过校验�
         zh "速率至少是每秒 1 字节，也不能大得离谱"
     }
 
+    /// A length of time that makes no sense here.
+    not_a_time_from_to(from: &str, to: &str) {
+        en "it must be a time from {from} to {to}"
+        zh "必须是 {from} 到 {to} 之间的时间"
+    }
+
     /// Something else than a length of time.
     not_a_time() {
         en "a time is a number with a unit, as in 500ms, 30s, 2m or 1h"

@@ -127,6 +127,20 @@ fn an_ls_writes_the_events_of_the_schema() {
     check("ls", &ended.code(0).stdout);
 }
 
+#[test]
+fn a_bench_writes_the_events_of_the_schema() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("large", vec![b'x'; 2 << 20]);
+    sandbox.serve_file("empty/small", "");
+    let server = sandbox.serve(&[]);
+    let mut lines = Vec::new();
+    for (path, code) in [("", 0), ("empty", 0), ("nothing", 1)] {
+        let bench = ["bench", "--json", "--time", "1s", &server.at(path)];
+        lines.extend(sandbox.run(&bench).code(code).stdout);
+    }
+    check("bench", &lines);
+}
+
 /// Says `text` to the server as one who knows nothing of Packhorse.
 fn dial(server: &Server<'_>, text: &str) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
@@ -154,6 +168,8 @@ fn a_server_logs_the_events_of_the_schema() {
     };
     let read = |mut stream: TcpStream| drop(stream.read_to_end(&mut Vec::new()));
     sandbox.run(&["get", &server.at("a")]).code(0);
+    let bench = ["bench", "--time", "1s", &server.at("a")];
+    sandbox.run(&bench).code(0);
     // By HTTP, without a key and with one, to the end and not.
     read(dial(&server, &request("/a", None)));
     log("turned_away");
@@ -210,7 +226,7 @@ fn the_document_names_what_the_schema_has() {
     let text = fs::read_to_string(docs("events.md")).unwrap();
     let schema = fs::read_to_string(docs("events.schema.json")).unwrap();
     let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
-    for command in ["get", "ls", "serve"] {
+    for command in ["get", "ls", "bench", "serve"] {
         let events = schema["definitions"][command]["oneOf"].as_array().unwrap();
         let mut fields = BTreeMap::new();
         for event in events {

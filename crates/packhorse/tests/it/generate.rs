@@ -5,7 +5,9 @@ use std::process::Command;
 
 use crate::sandbox::Sandbox;
 
-const COMMANDS: [&str; 7] = ["serve", "get", "ls", "shell", "listen", "talk", "demo"];
+const COMMANDS: [&str; 8] = [
+    "serve", "get", "ls", "shell", "listen", "talk", "bench", "demo",
+];
 
 #[test]
 fn every_command_has_its_page_in_both_languages() {

@@ -2,7 +2,9 @@
 
 use crate::sandbox::Sandbox;
 
-const COMMANDS: [&str; 7] = ["serve", "get", "ls", "shell", "listen", "talk", "demo"];
+const COMMANDS: [&str; 8] = [
+    "serve", "get", "ls", "shell", "listen", "talk", "bench", "demo",
+];
 
 #[test]
 fn help_is_what_it_was() {

@@ -4,6 +4,7 @@
 
 mod bad_line;
 mod bad_wire;
+mod bench;
 mod chinese;
 mod crowd;
 mod demo;
