@@ -55,6 +55,14 @@ impl Transmit {
         &self.packet
     }
 
+    /// Appends the headers of `whole` to `out`, for a device that completes the checksum of TCP,
+    /// 16 bytes into its header: the sum of the pseudo-header stands there. Gives where TCP's
+    /// header begins behind what was in `out`.
+    pub fn encode_headers(&self, out: &mut Vec<u8>) -> usize {
+        let start = out.len();
+        self.packet.encode_open_headers(out) - start
+    }
+
     /// The packets, in the order in which they go out.
     pub fn packets(self) -> impl Iterator<Item = Packet> {
         (0..self.segments()).map(move |index| self.packet(index))

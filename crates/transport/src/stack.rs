@@ -44,7 +44,7 @@ use packhorse_tcp::{Endpoint, EndpointConfig, EndpointStats, ListenAt, OpenError
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-pub use device::PacketDevice;
+pub use device::{PacketDevice, ReceivedPacket, send_packets};
 pub use dialer::{StackAcceptor, StackDialer};
 pub use listener::TcpListener;
 pub use packet_pipe::PacketPipe;

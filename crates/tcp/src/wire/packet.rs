@@ -58,7 +58,7 @@ impl Packet {
     ///
     /// # Errors
     /// See [`ParseError`].
-    pub fn from_bytes(mut packet: Bytes) -> Result<Self, ParseError> {
+    pub fn from_bytes(packet: Bytes) -> Result<Self, ParseError> {
         let ip = IpPacket::parse(&packet)?;
         let tcp = &packet[ip.payload.clone()];
         let mut checksum = Checksum::pseudo_header(ip.source, ip.destination, tcp.len());
@@ -66,6 +66,20 @@ impl Packet {
         if checksum.finish() != 0 {
             return Err(ParseError::TcpChecksum);
         }
+        Self::take_apart(ip, packet)
+    }
+
+    /// Like `from_bytes`, for what a device has verified, or never sent over a wire: the checksum
+    /// of TCP is not looked at. It may be several segments that a device has put together.
+    ///
+    /// # Errors
+    /// See [`ParseError`].
+    pub fn from_verified_bytes(packet: Bytes) -> Result<Self, ParseError> {
+        Self::take_apart(IpPacket::parse(&packet)?, packet)
+    }
+
+    fn take_apart(ip: IpPacket, mut packet: Bytes) -> Result<Self, ParseError> {
+        let tcp = &packet[ip.payload.clone()];
         let (source, destination, mut segment, header) = Segment::parse(tcp)?;
         if header < tcp.len() {
             packet.truncate(ip.payload.end);
@@ -125,6 +139,16 @@ impl Packet {
             let bytes = segment_bytes as u32;
             number = number.advanced_by(bytes);
         }
+    }
+
+    /// Appends the headers with what a device that completes checksums adds the rest to: the sum
+    /// of the pseudo-header. Gives where TCP's header begins.
+    pub(crate) fn encode_open_headers(&self, out: &mut Vec<u8>) -> usize {
+        let tcp_bytes = self.segment.header_bytes() + self.segment.payload.len();
+        let start = self.encode_headers(tcp_bytes, out);
+        let sum = !self.pseudo_header(tcp_bytes).finish();
+        out[start + 16..start + 18].copy_from_slice(&sum.to_be_bytes());
+        start
     }
 
     /// Appends IP and TCP headers, the checksum of TCP left out; gives where TCP's begins.

@@ -6,17 +6,20 @@ use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
-use packhorse_tcp::{Deadline, Packet};
+use packhorse_tcp::{Deadline, Instant, Packet, Transmit};
 use tokio::time::Instant as Clock;
 
-use super::device::PacketDevice;
+use super::device::{PacketDevice, ReceivedPacket};
 use super::{Inner, Shared};
 
-/// The largest packet that a device can hand over.
-const PACKET_BYTES_MAX: usize = 65_535;
+/// The largest packet that a device can hand over, with what a device may put before it.
+const PACKET_BYTES_MAX: usize = 65_535 + 64;
 
-/// Packets that are made before the lock is given back and they are sent.
-const BATCH_PACKETS_MAX: usize = 64;
+/// Segments that are made before the lock is given back and they are sent.
+const BATCH_SEGMENTS_MAX: usize = 128;
+
+/// Packets that are taken before any of them is answered.
+const ARRIVALS_MAX: usize = 32;
 
 /// How long a device is left alone if nobody wants anything.
 const IDLE: Duration = Duration::from_secs(3_600);
@@ -38,11 +41,12 @@ pub(super) async fn run(device: impl PacketDevice, shared: Arc<Shared>) -> io::R
 async fn drive(device: impl PacketDevice, shared: &Shared) -> io::Result<()> {
     let mut buffer = vec![0; PACKET_BYTES_MAX];
     let mut batch = Batch::default();
+    let mut arrived = Vec::new();
     loop {
         let deadline = loop {
             let deadline = batch.fill(shared);
-            for packet in batch.packets() {
-                device.send(packet).await?;
+            for run in batch.runs.drain(..) {
+                device.send_run(&run).await?;
             }
             if batch.is_last {
                 break deadline;
@@ -56,11 +60,17 @@ async fn drive(device: impl PacketDevice, shared: &Shared) -> io::Result<()> {
             None => Clock::now() + IDLE,
         };
         tokio::select! {
-            length = device.recv(&mut buffer) => {
-                if let Ok(packet) = Packet::parse(&Bytes::copy_from_slice(&buffer[..length?])) {
-                    let now = shared.now();
-                    shared.lock().endpoint.handle_packet(now, &packet);
+            received = device.recv_packet(&mut buffer) => {
+                let mut next = Some(received?);
+                while let Some(received) = next {
+                    arrived.extend(parse(&buffer, received).map(|packet| (shared.now(), packet)));
+                    next = if arrived.len() < ARRIVALS_MAX {
+                        device.try_recv_packet(&mut buffer)?
+                    } else {
+                        None
+                    };
                 }
+                take(shared, &mut arrived);
             }
             () = tokio::time::sleep_until(until) => {
                 let now = shared.now();
@@ -71,11 +81,29 @@ async fn drive(device: impl PacketDevice, shared: &Shared) -> io::Result<()> {
     }
 }
 
-/// Packets to be sent, one behind the other.
+/// The packet in `buffer`, if it is one for TCP; its bytes are copied, since what waits to be read
+/// should not hold on to a buffer of this size.
+fn parse(buffer: &[u8], received: ReceivedPacket) -> Option<Packet> {
+    let bytes = Bytes::copy_from_slice(buffer.get(received.range)?);
+    let packet = if received.is_verified {
+        Packet::from_verified_bytes(bytes)
+    } else {
+        Packet::from_bytes(bytes)
+    };
+    packet.ok()
+}
+
+fn take(shared: &Shared, arrived: &mut Vec<(Instant, Packet)>) {
+    let mut inner = shared.lock();
+    for (now, packet) in arrived.drain(..) {
+        inner.endpoint.handle_packet(now, &packet);
+    }
+}
+
+/// What is to be sent.
 #[derive(Default)]
 struct Batch {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
+    runs: Vec<Transmit>,
     wake: Vec<Waker>,
     /// There is nothing to send behind it.
     is_last: bool,
@@ -86,20 +114,17 @@ struct Batch {
 impl Batch {
     /// Takes what there is to send, wakes whom the rest concerns, and gives the next deadline.
     fn fill(&mut self, shared: &Shared) -> Option<Deadline> {
-        self.bytes.clear();
-        self.ends.clear();
         let now = shared.now();
         let mut inner = shared.lock();
         self.is_last = false;
-        while self.ends.len() < BATCH_PACKETS_MAX {
-            let Some(transmit) = inner.endpoint.poll_transmit(now, 1) else {
+        let mut left = BATCH_SEGMENTS_MAX;
+        while left > 0 {
+            let Some(run) = inner.endpoint.poll_transmit(now, left) else {
                 self.is_last = true;
                 break;
             };
-            for packet in transmit.packets() {
-                packet.encode(&mut self.bytes);
-                self.ends.push(self.bytes.len());
-            }
+            left = left.saturating_sub(run.segments());
+            self.runs.push(run);
         }
         let Inner {
             endpoint,
@@ -115,11 +140,5 @@ impl Batch {
         drop(inner);
         self.wake.drain(..).for_each(Waker::wake);
         deadline
-    }
-
-    fn packets(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(&0).chain(&self.ends);
-        let ranges = starts.zip(&self.ends);
-        ranges.map(|(&start, &end)| &self.bytes[start..end])
     }
 }

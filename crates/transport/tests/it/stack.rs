@@ -3,11 +3,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use packhorse_tcp::{Config, EndpointConfig, ListenAt};
-use packhorse_transport::stack::{PacketDevice, PacketPipe, Stack, TcpListener, TcpStream};
+use packhorse_tcp::{Config, EndpointConfig, ListenAt, Transmit};
+use packhorse_transport::stack::{
+    PacketDevice, PacketPipe, ReceivedPacket, Stack, TcpListener, TcpStream, send_packets,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -23,6 +26,12 @@ pub(crate) struct Lossy<D> {
     pub(crate) device: D,
     pub(crate) every: u32,
     pub(crate) count: AtomicU32,
+    /// The device takes runs of segments, and they are lost in one piece.
+    pub(crate) in_runs: bool,
+    /// The most segments that went out in one piece.
+    pub(crate) longest_run: Arc<AtomicU32>,
+    /// The most bytes that came in one piece.
+    pub(crate) longest_arrival: Arc<AtomicU32>,
 }
 
 impl<D> Lossy<D> {
@@ -32,6 +41,9 @@ impl<D> Lossy<D> {
             device,
             every,
             count,
+            in_runs: false,
+            longest_run: Arc::default(),
+            longest_arrival: Arc::default(),
         }
     }
 
@@ -56,6 +68,39 @@ impl<D: PacketDevice> PacketDevice for Lossy<D> {
             Ok(())
         } else {
             self.device.send(packet).await
+        }
+    }
+
+    async fn recv_packet(&self, buffer: &mut [u8]) -> io::Result<ReceivedPacket> {
+        loop {
+            let packet = self.device.recv_packet(buffer).await?;
+            let bytes = packet.range.len() as u32;
+            self.longest_arrival.fetch_max(bytes, Ordering::Relaxed);
+            if !self.loses() {
+                return Ok(packet);
+            }
+        }
+    }
+
+    fn try_recv_packet(&self, buffer: &mut [u8]) -> io::Result<Option<ReceivedPacket>> {
+        loop {
+            let packet = self.device.try_recv_packet(buffer)?;
+            if packet.is_none() || !self.loses() {
+                return Ok(packet);
+            }
+        }
+    }
+
+    async fn send_run(&self, run: &Transmit) -> io::Result<()> {
+        if !self.in_runs {
+            return send_packets(self, run).await;
+        }
+        self.longest_run
+            .fetch_max(run.segments() as u32, Ordering::Relaxed);
+        if self.loses() {
+            Ok(())
+        } else {
+            self.device.send_run(run).await
         }
     }
 }
