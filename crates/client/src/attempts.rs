@@ -1,10 +1,10 @@
 //! Files that are asked for again.
 
 use packhorse_protocol::entry::Refusal;
-use packhorse_storage::destination::EntryError;
+use packhorse_storage::destination::{EntryError, Presence};
 
 use crate::place::Site;
-use crate::plan::Wanted;
+use crate::plan::{Candidate, Wanted};
 use crate::report::{Failure, Totals};
 
 /// A file that changes, comes damaged, or is not confirmed by the disk is asked for this often.
@@ -43,9 +43,24 @@ impl Site {
             Totals::add(&self.totals.again.unconfirmed, wanted.info.size);
             self.plan.want(wanted);
         } else if error.is_refusal_to_overwrite() {
-            self.fail(&wanted.path, &Failure::Taken);
+            self.handle_taken(wanted);
         } else {
             self.fail(&wanted.path, &error.into());
+        }
+    }
+
+    /// A file is complete, and another has its name since it was begun: that is as good if it has
+    /// the same content.
+    fn handle_taken(&self, mut wanted: Wanted) {
+        wanted.is_taken = true;
+        match self.destination.compare(&wanted.path, &wanted.info) {
+            Ok(Presence::Same { .. } | Presence::Different { .. })
+                if wanted.attempt < ATTEMPTS_MAX =>
+            {
+                let path = wanted.path.clone();
+                self.want_compared(wanted, Candidate { path, number: 0 });
+            }
+            _ => self.fail(&wanted.path, &Failure::Taken),
         }
     }
 }

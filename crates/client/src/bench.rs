@@ -246,7 +246,7 @@ async fn fill<D: Dial>(
 ) -> Result<usize, BenchError> {
     let received = || connector.received_bytes();
     let dial_time = first.dial_time();
-    let mut count = ConnectionCount::new(connections, dial_time, Instant::now(), received());
+    let mut count = ConnectionCount::new(connections, None, dial_time, Instant::now(), received());
     let mut tasks = JoinSet::new();
     tasks.spawn(take_filler(first, deadline));
     let open = Arc::new(AtomicUsize::new(1));

@@ -36,6 +36,8 @@ const GROUPS_EACH_FAR: u64 = 2;
 pub(crate) struct ConnectionCount {
     wanted: usize,
     groups_each: u64,
+    /// Bytes a second that the download may have.
+    rate_limit: Option<u64>,
     look: Option<Look>,
 }
 
@@ -53,6 +55,7 @@ impl ConnectionCount {
     /// `told`, if that is said.
     pub(crate) fn new(
         told: Option<usize>,
+        rate_limit: Option<u64>,
         dial_time: Duration,
         now: Instant,
         received: u64,
@@ -72,6 +75,7 @@ impl ConnectionCount {
         Self {
             wanted: told.unwrap_or(own).max(1),
             groups_each,
+            rate_limit,
             look,
         }
     }
@@ -87,17 +91,21 @@ impl ConnectionCount {
     }
 
     /// By `now`, `received` bytes have come: twice as many connections if the last ones have brought
-    /// a fifth more, or else it stays as it is.
+    /// a fifth more and the line is what holds them back, or else it stays as it is.
     pub(crate) fn handle_look(&mut self, now: Instant, received: u64) {
         let Some(look) = &mut self.look else {
             return;
         };
         let rate = rate(received - look.received, now - (look.at - look.pause));
         let is_better = rate > look.rate.saturating_add(look.rate / 5);
-        if is_better {
+        let is_limited = self
+            .rate_limit
+            .is_some_and(|limit| rate >= limit - limit / 5);
+        let wants_more = is_better && !is_limited;
+        if wants_more {
             self.wanted = (self.wanted * 2).min(CONNECTIONS_MAX);
         }
-        if !is_better || self.wanted == CONNECTIONS_MAX {
+        if !wants_more || self.wanted == CONNECTIONS_MAX {
             self.look = None;
             return;
         }
@@ -118,9 +126,13 @@ mod tests {
 
     /// How many it ends with when `rates[n]` bytes come between one look and the next.
     fn settled(dial_time: Duration, rates: &[u64]) -> usize {
+        settled_below(None, dial_time, rates)
+    }
+
+    fn settled_below(rate_limit: Option<u64>, dial_time: Duration, rates: &[u64]) -> usize {
         let mut now = Instant::now();
         let mut received = 1000;
-        let mut count = ConnectionCount::new(None, dial_time, now, received);
+        let mut count = ConnectionCount::new(None, rate_limit, dial_time, now, received);
         for rate in rates {
             let Some(next) = count.next_look() else {
                 break;
@@ -140,11 +152,21 @@ mod tests {
         assert_eq!(settled(Duration::from_millis(2), &[MIB, 2 * MIB]), 2);
     }
 
+    /// The first look found a rate above none, and doubled them.
+    #[test]
+    fn a_rate_limit_that_is_reached_is_no_reason_for_more() {
+        // A look every 600 ms.
+        let far = Duration::from_millis(150);
+        let limited = |limit| settled_below(Some(limit), far, &[6 * MIB, 7 * MIB]);
+        assert_eq!((limited(10 * MIB), limited(12 * MIB)), (4, 4));
+        assert_eq!(limited(20 * MIB), 8);
+    }
+
     #[test]
     fn what_is_told_holds() {
         let now = Instant::now();
         for dial_time in [Duration::ZERO, Duration::from_secs(1)] {
-            let count = ConnectionCount::new(Some(7), dial_time, now, 0);
+            let count = ConnectionCount::new(Some(7), None, dial_time, now, 0);
             assert_eq!((count.wanted, count.next_look()), (7, None));
         }
     }
@@ -152,13 +174,13 @@ mod tests {
     #[test]
     fn a_further_one_needs_work() {
         let now = Instant::now();
-        let near = ConnectionCount::new(None, Duration::ZERO, now, 0);
+        let near = ConnectionCount::new(None, None, Duration::ZERO, now, 0);
         let wants = |open, waiting| near.wants_more(open, waiting);
         assert_eq!(
             (wants(1, 32), wants(1, 33), wants(2, 1000)),
             (false, true, false)
         );
-        let far = ConnectionCount::new(None, Duration::from_secs(1), now, 0);
+        let far = ConnectionCount::new(None, None, Duration::from_secs(1), now, 0);
         assert!(far.wants_more(3, 7) && !far.wants_more(3, 6));
     }
 }

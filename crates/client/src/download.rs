@@ -214,6 +214,7 @@ impl<D: Dial> Running<D> {
             tasks: JoinSet::new(),
             count: ConnectionCount::new(
                 self.crew.site.settings.connections,
+                self.crew.site.settings.rate_limit,
                 conversation.dial_time(),
                 Instant::now(),
                 self.connector.received_bytes(),

@@ -8,7 +8,7 @@ use packhorse_protocol::content::GroupRange;
 use packhorse_protocol::entry::{FileInfo, Refusal};
 use packhorse_protocol::limits::{GROUP_BYTES, INLINE_BYTES_MAX};
 use packhorse_protocol::message::{FetchRequest, ReadRequest, Request, TreeRequest};
-use packhorse_protocol::session::{Answer, Item, Page, Violation};
+use packhorse_protocol::session::{Answer, Content, Fetched, Group, Item, Page, Violation};
 use packhorse_protocol::tree::Cursor;
 use packhorse_storage::workers::DiskWorkers;
 use packhorse_transport::stream::Stream;
@@ -18,8 +18,10 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::connect::{ConnectError, Conversation};
 use crate::connection_count::FAR;
+use crate::entered::Entered;
+use crate::large::LargeDownload;
 use crate::pace::Pace;
-use crate::place::Site;
+use crate::place::{Entry, Site};
 use crate::plan::{Asker, Next, Reader, Task, Wanted};
 use crate::report::Totals;
 use crate::settings::DownloadSettings;
@@ -44,7 +46,8 @@ pub(crate) struct Crew {
     /// Memory for what has come and is not on the disk yet, in KiB.
     pub(crate) memory: Arc<Semaphore>,
     /// Groups that may be written at once: as many as there may be connections, so that a kill in
-    /// the middle costs no more of them.
+    /// the middle tears no more of them. A connection's own `turns` would not see to that: a single
+    /// one has two, and one that is dialled again begins anew while what came before is written.
     pub(crate) writing: Arc<Semaphore>,
     pub(crate) throttle: Option<Throttle>,
     /// Answers that brought something of a file, also what adds to no count of bytes.
@@ -239,34 +242,77 @@ impl<'a, S: Stream> Driver<'a, S> {
         })
     }
 
+    /// Takes an answer.
+    ///
+    /// # Errors
+    /// The connection is of no use any more.
     pub(crate) async fn handle_answer(&mut self, answer: Answer) -> Result<(), ConnectError> {
-        let site = &self.crew.site;
         if !matches!(answer, Answer::Page(_) | Answer::Failed(_)) {
             Totals::add(&self.crew.answers, 1);
             self.has_answers = true;
         }
-        match (answer, self.asked.front_mut()) {
-            (Answer::Group(group), Some(Task::Read(Reader::Content(file), rest, _))) => {
-                self.pace.handle_groups(Instant::now(), 1);
-                let (site, file) = (Arc::clone(site), Arc::clone(file));
-                let bytes = group.bytes().len();
-                let memory = self.crew.take_memory(bytes).await;
-                self.crew.pass(bytes).await;
-                let buffers = self.conversation.buffers();
-                let writing = Arc::clone(&self.crew.writing);
-                let own = Arc::clone(&self.turns).acquire_owned().await.ok();
-                // Not before: should this driver be dropped meanwhile, the group is still missing.
-                *rest = rest.split_at(1).1;
-                let turn = async move { (writing.acquire_owned().await.ok(), memory, own) };
-                site.plan.handle_job();
-                self.start_job(turn, move || {
-                    site.handle_group(&file, &group);
-                    buffers.give(group.into_buffer());
-                });
+        match (answer, self.asked.front()) {
+            (Answer::Group(group), Some(Task::Read(Reader::Content(file), ..))) => {
+                let file = Arc::clone(file);
+                self.handle_group(&file, group).await;
             }
+            (Answer::Contents(fetched, content), Some(Task::Fetch(_))) => {
+                self.handle_contents(fetched, content).await;
+            }
+            (answer @ (Answer::Group(_) | Answer::Hole(..) | Answer::Hashes(..)), _) => {
+                self.handle_run(answer)?;
+            }
+            (answer, _) => self.handle_end(answer).await?,
+        }
+        Ok(())
+    }
+
+    /// Takes a group of a file, once there is memory for it and a turn.
+    async fn handle_group(&mut self, file: &Arc<LargeDownload>, group: Group) {
+        self.pace.handle_groups(Instant::now(), 1);
+        let (site, file) = (Arc::clone(&self.crew.site), Arc::clone(file));
+        let bytes = group.bytes().len();
+        let memory = self.crew.take_memory(bytes).await;
+        self.crew.pass(bytes).await;
+        let buffers = self.conversation.buffers();
+        let writing = Arc::clone(&self.crew.writing);
+        let own = Arc::clone(&self.turns).acquire_owned().await.ok();
+        // Not before: should this driver be dropped meanwhile, the group is still missing.
+        self.count_arrived(1);
+        let turn = async move { (writing.acquire_owned().await.ok(), memory, own) };
+        site.plan.handle_job();
+        self.start_job(turn, move || {
+            site.handle_group(&file, &group);
+            buffers.give(group.into_buffer());
+        });
+    }
+
+    /// Takes the content of small files.
+    async fn handle_contents(&mut self, fetched: Vec<Fetched>, content: Content) {
+        let Some(Task::Fetch(files)) = self.asked.front_mut() else {
+            return;
+        };
+        let count = fetched.len().min(files.len());
+        let sizes = files.iter().take(count).map(|file| file.info.size);
+        let bytes = usize::try_from(sizes.sum::<u64>()).unwrap_or(usize::MAX);
+        let memory = self.crew.take_memory(bytes).await;
+        self.crew.pass(bytes).await;
+        let site = Arc::clone(&self.crew.site);
+        let asked: VecDeque<_> = files.drain(..count).collect();
+        let answered = files.is_empty();
+        self.start_counted_job(memory, move || site.place_fetched(asked, fetched, &content));
+        if answered {
+            self.answered();
+        }
+    }
+
+    /// Takes what is said of some groups, and needs no memory.
+    fn handle_run(&mut self, answer: Answer) -> Result<(), ConnectError> {
+        let site = &self.crew.site;
+        match (answer, self.asked.front_mut()) {
             (Answer::Hole(range, version), Some(Task::Read(Reader::Content(file), rest, _))) => {
                 *rest = rest.split_at(range.count()).1;
-                self.pace.handle_groups(Instant::now(), range.count());
+                self.pace.handle_holes();
                 let (site, file) = (Arc::clone(site), Arc::clone(file));
                 self.start_counted_job(None, move || site.handle_hole(&file, range, version));
             }
@@ -292,28 +338,17 @@ impl<'a, S: Stream> Driver<'a, S> {
                     });
                 }
             }
-            (Answer::Contents(fetched, content), Some(Task::Fetch(files))) => {
-                let count = fetched.len().min(files.len());
-                let bytes = files
-                    .iter()
-                    .take(count)
-                    .map(|file| file.info.size)
-                    .sum::<u64>();
-                let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-                let (site, memory) = (Arc::clone(site), self.crew.take_memory(bytes).await);
-                self.crew.pass(bytes).await;
-                let asked: VecDeque<_> = files.drain(..count).collect();
-                let answered = files.is_empty();
-                self.start_counted_job(memory, move || {
-                    site.place_fetched(asked, fetched, &content)
-                });
-                if answered {
-                    self.answered();
-                }
-            }
-            (answer, _) => self.handle_end(answer).await?,
+            // The session gives only answers to what was asked for.
+            _ => return Err(Violation::Excess.into()),
         }
         Ok(())
+    }
+
+    /// Groups of the read in front have come.
+    fn count_arrived(&mut self, count: u64) {
+        if let Some(Task::Read(_, rest, _)) = self.asked.front_mut() {
+            *rest = rest.split_at(count).1;
+        }
     }
 
     /// Takes an answer that ends a request.
@@ -371,22 +406,18 @@ impl<'a, S: Stream> Driver<'a, S> {
             ended,
         } = page;
         let site = Arc::clone(&self.crew.site);
-        let entered = self.crew.workers.run(move || site.enter_page(items)).await;
-        let mut entries =
-            entered.map_err(|error| ConnectError::Lost(std::io::Error::other(error)))??;
+        let entered = self.crew.workers.run(move || Entered::enter(site, items));
+        let mut entered = entered
+            .await
+            .map_err(|error| ConnectError::Lost(std::io::Error::other(error)))??;
         let content = Arc::new(content);
-        while !entries.is_empty() {
-            let rest = entries.split_off(entries.len().min(FILES_PER_JOB));
-            let batch = std::mem::replace(&mut entries, rest);
-            let bytes: usize = batch.iter().map(|entry| entry.content_bytes()).sum();
-            let (site, content, memory) = (
-                Arc::clone(&self.crew.site),
-                Arc::clone(&content),
-                self.crew
-                    .take_memory(bytes + batch.len() * ENTRY_BYTES)
-                    .await,
-            );
+        while let Some(batch) = entered.next_batch(FILES_PER_JOB) {
+            let bytes: usize = batch.iter().map(Entry::content_bytes).sum();
+            let memory = bytes + batch.len() * ENTRY_BYTES;
+            let memory = self.crew.take_memory(memory).await;
             self.crew.pass(bytes).await;
+            let (site, content) = (Arc::clone(&self.crew.site), Arc::clone(&content));
+            let batch = entered.take_batch(FILES_PER_JOB);
             self.start_counted_job(memory, move || site.place(batch, &content));
         }
         self.crew.site.plan.handle_page(cursor, ended);

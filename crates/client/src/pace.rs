@@ -14,6 +14,10 @@ const AHEAD_GROUPS_MIN_FAR: u64 = 2;
 const AHEAD_GROUPS_MIN_NEAR: u64 = 32;
 const AHEAD_GROUPS_MAX: u64 = 64;
 
+/// Groups asked for ahead, at least, while holes come: these say nothing of how fast data would
+/// come, and in the middle of many holes a round trip for two groups would be long.
+const AHEAD_GROUPS_MIN_HOLES: u64 = 16;
+
 /// The rate is measured over at least this long.
 const WINDOW: Duration = Duration::from_millis(100);
 
@@ -24,6 +28,8 @@ pub(crate) struct Pace {
     groups: u64,
     groups_per_second: u64,
     ahead_min: u64,
+    /// What came last was a hole.
+    is_in_holes: bool,
 }
 
 impl Pace {
@@ -38,11 +44,18 @@ impl Pace {
             since: now,
             groups: 0,
             groups_per_second: 0,
+            is_in_holes: false,
         }
     }
 
-    /// `count` groups have come, of data or of holes.
+    /// Holes have come.
+    pub(crate) fn handle_holes(&mut self) {
+        self.is_in_holes = true;
+    }
+
+    /// `count` groups of data have come.
     pub(crate) fn handle_groups(&mut self, now: Instant, count: u64) {
+        self.is_in_holes = false;
         self.groups += count;
         let elapsed = now - self.since;
         if elapsed < WINDOW {
@@ -57,7 +70,11 @@ impl Pace {
     /// Groups to ask for while `asked` are under way.
     pub(crate) fn groups_wanted(&self, asked: u64) -> u64 {
         let ahead = self.groups_per_second.saturating_mul(AHEAD_TIME.as_secs());
-        let ahead = ahead.clamp(self.ahead_min, AHEAD_GROUPS_MAX);
+        let ahead_min = match self.is_in_holes {
+            true => self.ahead_min.max(AHEAD_GROUPS_MIN_HOLES),
+            false => self.ahead_min,
+        };
+        let ahead = ahead.clamp(ahead_min, AHEAD_GROUPS_MAX);
         if asked > ahead / 2 { 0 } else { ahead - asked }
     }
 }
@@ -86,6 +103,20 @@ mod tests {
         assert_eq!(pace.groups_wanted(0), 11);
         pace.handle_groups(start + 32 * WINDOW, 1000);
         assert_eq!(pace.groups_wanted(0), AHEAD_GROUPS_MAX);
+    }
+
+    /// Holes were taken for a fast line, of which one connection then kept 64 groups.
+    #[test]
+    fn holes_do_not_make_a_slow_connection_fast() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start, true);
+        pace.handle_groups(start + WINDOW, 1);
+        for _ in 0..1000 {
+            pace.handle_holes();
+        }
+        assert_eq!(pace.groups_wanted(0), AHEAD_GROUPS_MIN_HOLES);
+        pace.handle_groups(start + 30 * WINDOW, 1);
+        assert_eq!(pace.groups_wanted(0), 5);
     }
 
     #[test]

@@ -70,6 +70,11 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Where it will appear in the destination.
+    pub(crate) fn into_path(self) -> RelativePath {
+        self.path
+    }
+
     /// How much content came with it, in bytes.
     pub(crate) fn content_bytes(&self) -> usize {
         match &self.what {
@@ -290,6 +295,7 @@ impl Site {
                         path,
                         attempt: 0,
                         compare: None,
+                        is_taken: false,
                         counted: None,
                     };
                     if self.is_further_name(&wanted) {

@@ -20,6 +20,7 @@ use crate::compare::Comparison;
 use crate::directory::DirectoryNode;
 use crate::group_table::GroupTable;
 use crate::large::{LargeDownload, Progress};
+use crate::reads::{Reads, WantsGroups};
 
 /// Small files that wait, beyond which no more of the tree is asked for.
 const SMALL_WAITING_MAX: usize = 8192;
@@ -59,6 +60,8 @@ pub(crate) struct Wanted {
     pub(crate) attempt: u32,
     /// Compare it, group by group, with a file that is there.
     pub(crate) compare: Option<Candidate>,
+    /// It was complete, and another had its name by then.
+    pub(crate) is_taken: bool,
     /// The groups that earlier attempts have had in place, and counted.
     pub(crate) counted: Option<Arc<GroupTable>>,
 }
@@ -120,11 +123,6 @@ impl Reader {
         }
     }
 
-    /// Whether the content is asked for, to be written.
-    pub(crate) fn is_content(&self) -> bool {
-        matches!(self, Self::Content(_))
-    }
-
     /// The file that is asked for.
     pub(crate) fn wanted(&self) -> &Wanted {
         match self {
@@ -155,6 +153,12 @@ impl Reader {
             | Self::RecheckHoles(file) => file.is_given_up(),
             Self::Compare(comparison) => comparison.is_given_up(),
         }
+    }
+}
+
+impl WantsGroups for Reader {
+    fn is_content(&self) -> bool {
+        matches!(self, Self::Content(_))
     }
 }
 
@@ -208,9 +212,11 @@ struct State {
     small: VecDeque<Wanted>,
     large: VecDeque<Wanted>,
     large_active: usize,
-    reads: VecDeque<(Reader, GroupRange)>,
+    reads: Reads<Reader>,
     confirms: VecDeque<Arc<LargeDownload>>,
     changed: VecDeque<Pausing>,
+    /// Entries that no disk job will take any more.
+    left: Vec<RelativePath>,
     /// Tasks given out and disk jobs that run.
     busy: usize,
     /// Connections beside the first that were ever opened.
@@ -339,15 +345,15 @@ impl Plan {
     /// Groups of a file are wanted, or their hashes.
     pub(crate) fn want_groups(&self, reader: Reader, range: GroupRange) {
         if !range.is_empty() {
-            self.change(|state| state.reads.push_back((reader, range)));
+            self.change(|state| state.reads.push_back(reader, range));
         }
     }
 
     /// One group of a file is wanted before everything else.
     pub(crate) fn want_group_again(&self, file: &Arc<LargeDownload>, group: GroupIndex) {
         if let Some(range) = GroupRange::new(group.get(), group.get() + 1) {
-            let read = (Reader::Content(Arc::clone(file)), range);
-            self.change(|state| state.reads.push_front(read));
+            let reader = Reader::Content(Arc::clone(file));
+            self.change(|state| state.reads.push_front(reader, range));
         }
     }
 
@@ -361,9 +367,14 @@ impl Plan {
         self.change(|state| {
             let others = state.large_active.checked_sub(1);
             state.large_active = others.expect("each file that began ends once");
-            state.reads.retain(|(reader, _)| !reader.is_given_up());
+            state.reads.retain(|reader| !reader.is_given_up());
             state.confirms.retain(|file| !file.is_given_up());
         });
+    }
+
+    /// Entries were named that nobody will care for in this run.
+    pub(crate) fn handle_left(&self, paths: impl Iterator<Item = RelativePath>) {
+        self.lock().left.extend(paths);
     }
 
     /// Waits until no task is given out and no disk job runs.
@@ -381,6 +392,7 @@ impl Plan {
             reads,
             confirms,
             changed,
+            left,
             ..
         } = &*state;
         let waiting = small.iter().chain(large);
@@ -389,7 +401,8 @@ impl Plan {
             .chain(read.map(|(reader, _)| reader.wanted()))
             .chain(confirms.iter().map(|file| &file.wanted))
             .chain(changed.iter().map(|pausing| &pausing.file));
-        files.map(|file| file.path.clone()).collect()
+        let files = files.map(|file| &file.path);
+        files.chain(left).cloned().collect()
     }
 
     /// Nothing more is to be asked for.
@@ -501,19 +514,9 @@ impl State {
     }
 
     fn take_read(&mut self, connections: usize, groups_max: u64) -> Option<Task> {
-        let may_be_read =
-            |(reader, _): &(Reader, GroupRange)| groups_max > 0 || !reader.is_content();
-        let at = self.reads.iter().position(may_be_read)?;
         let share = self.groups_waiting() / (2 * connections as u64);
         let share = share.clamp(READ_GROUPS_MIN, READ_GROUPS_MAX);
-        let (reader, range) = self.reads.remove(at)?;
-        let (rest, behind) = match reader.is_content() {
-            true => range.split_at(share.min(groups_max)),
-            false => range.split_at(share),
-        };
-        if !behind.is_empty() {
-            self.reads.insert(at, (reader.clone(), behind));
-        }
+        let (reader, rest) = self.reads.take(share, groups_max)?;
         let start = reader.begin_read(rest);
         Some(Task::Read(reader, rest, start))
     }
@@ -536,7 +539,7 @@ impl State {
             Reader::Recheck(_) | Reader::RecheckHoles(_) => {}
         }
         if !rest.is_empty() {
-            self.reads.push_front((reader, rest));
+            self.reads.push_front(reader, rest);
         }
     }
 
@@ -558,14 +561,13 @@ impl State {
     }
 
     fn groups_waiting(&self) -> u64 {
-        let begun: u64 = self.reads.iter().map(|(_, range)| range.count()).sum();
         let waiting: u64 = self
             .large
             .iter()
             .take(64)
             .map(|file| file.info.size / GROUP_BYTES as u64)
             .sum();
-        begun.saturating_add(waiting)
+        self.reads.groups().saturating_add(waiting)
     }
 }
 

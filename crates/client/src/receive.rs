@@ -264,6 +264,8 @@ impl Site {
             if self.is_expected(&wanted.path, comparison.content_hash()) {
                 self.keep_same_content(&wanted, &comparison.candidate.path);
             }
+        } else if wanted.is_taken {
+            self.fail(&wanted.path, &Failure::Taken);
         } else if self.existing == Existing::Refuse {
             self.fail(&wanted.path, &Failure::Exists);
         } else if let Some(next) = self.next_candidate(&wanted, comparison.candidate.number) {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use packhorse_storage::destination::Existing;
 use packhorse_storage::disk::{Disk, DiskCall, DiskHook, Operation, Verdict};
@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use crate::scene::{Clock, Outcome, PARTIAL, Scene, within};
 use crate::scripted_server::{Script, Wire, refused};
-use crate::tree::{ServedTree, noise};
+use crate::tree::{MODIFIED, ServedTree, noise};
 
 const MIB: usize = 1 << 20;
 const SIZE: usize = 9 * MIB + 5;
@@ -127,6 +127,53 @@ fn what_another_connection_was_about_to_take_is_told_too() {
     });
 }
 
+/// Entries of a page that no disk job had yet, for want of memory or held back by the rate limit,
+/// were counted, and nothing was said of them.
+#[test]
+fn what_a_page_has_named_is_told_though_the_run_ends_within_it() {
+    // The disk's time is real.
+    within(Clock::Real, || async {
+        const PAGE: usize = 150;
+        let mut tree = ServedTree::new();
+        tree.page_items = PAGE;
+        tree.file("a", noise(1, 8 * MIB));
+        // What the first page brings passes at once, and the second waits behind its first files.
+        for number in 1..PAGE {
+            tree.file(&format!("b{number:03}"), "");
+        }
+        for number in 0..PAGE {
+            tree.file(&format!("c{number:03}"), noise(number as u64, 4096));
+        }
+        let script = Script {
+            wire: Box::new(|connection| match connection {
+                0 | 1 => Ok(Wire {
+                    dial_time: Duration::from_millis(50),
+                    frames_max: (connection == 0).then_some(2),
+                    ..Wire::default()
+                }),
+                _ => Err(refused()),
+            }),
+            ..Script::default()
+        };
+        let scene = Scene::with(tree.clone(), script);
+        let scene = scene.settings(|settings| {
+            settings.retry_for = Duration::from_secs(3);
+            settings.connections = Some(2);
+            settings.rate_limit = Some(4 << 10);
+        });
+        let outcome = scene.run().await;
+        assert!(outcome.error.is_some(), "{}", outcome.summary());
+        let totals = &outcome.totals;
+        let seen = count(&totals.files_seen);
+        assert!(seen > PAGE as u64, "the second page has come: {seen}");
+        assert_eq!(
+            count(&totals.files_fetched) + count(&totals.unfinished),
+            seen
+        );
+        assert_eq!(count(&totals.unfinished), outcome.unfinished.len() as u64);
+    });
+}
+
 /// Whatever the listing has named has one outcome, and what it has not named has none.
 #[track_caller]
 fn check_each_is_told(outcome: &Outcome, names: &[&str]) {
@@ -230,6 +277,34 @@ fn what_has_come_is_of_use_though_its_name_was_taken_meanwhile() {
             assert!(fs::read(next.at(came)).unwrap() == noise(1, SIZE));
             let mine = mine.map(|mine| fs::read(next.at(mine)).unwrap());
             assert!(mine.is_none_or(|mine| mine == b"mine"));
+        }
+    });
+}
+
+/// It failed, though what has the name is what was wanted.
+#[test]
+fn a_name_that_was_taken_by_the_same_file_is_as_good() {
+    within(Clock::Paused, || async {
+        let mut tree = ServedTree::new();
+        tree.file("f", noise(1, SIZE));
+        for is_same_time in [false, true] {
+            let mut scene = Scene::new(tree.clone());
+            let at: PathBuf = scene.at("f");
+            let is_naming = |call: &DiskCall<'_>| matches!(call.operation, Operation::Rename { to, .. } if to.ends_with(b"/f"));
+            scene.disk = Disk::with_hook(Arc::new(Meddler(is_naming, move || {
+                fs::write(&at, noise(1, SIZE))?;
+                let time = Duration::new(MODIFIED.0 as u64, MODIFIED.1);
+                let time = SystemTime::UNIX_EPOCH + time;
+                match is_same_time {
+                    true => fs::File::open(&at)?.set_modified(time),
+                    false => Ok(()),
+                }
+            })));
+            let outcome = scene.run().await;
+            assert!(outcome.exit.is_empty(), "{}", outcome.summary());
+            assert_eq!(outcome.events, ["kept f"], "{is_same_time}");
+            assert_eq!(count(&outcome.totals.files_kept), 1);
+            crate::scene::expect_tree(&scene.destination(), &tree);
         }
     });
 }

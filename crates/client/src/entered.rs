@@ -1,0 +1,44 @@
+//! What a page has named and no disk job has taken yet.
+
+use std::sync::Arc;
+
+use packhorse_protocol::session::{Item, Violation};
+
+use crate::place::{Entry, Site};
+
+/// Entries of a page, which are counted. Those that are left when it is dropped, since the run ends
+/// in the middle of the page, are told as unfinished.
+pub(crate) struct Entered {
+    site: Arc<Site>,
+    entries: Vec<Entry>,
+}
+
+impl Entered {
+    /// Makes the directories of a page; pages come here in their order.
+    ///
+    /// # Errors
+    /// As [`Site::enter_page`].
+    pub(crate) fn enter(site: Arc<Site>, items: Vec<Item>) -> Result<Self, Violation> {
+        let entries = site.enter_page(items)?;
+        Ok(Self { site, entries })
+    }
+
+    /// The next entries, at most `max`; `None` if there are no more.
+    pub(crate) fn next_batch(&self, max: usize) -> Option<&[Entry]> {
+        let batch = &self.entries[..self.entries.len().min(max)];
+        (!batch.is_empty()).then_some(batch)
+    }
+
+    /// Takes them.
+    pub(crate) fn take_batch(&mut self, max: usize) -> Vec<Entry> {
+        let rest = self.entries.split_off(self.entries.len().min(max));
+        std::mem::replace(&mut self.entries, rest)
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let left = self.entries.drain(..).map(Entry::into_path);
+        self.site.plan.handle_left(left);
+    }
+}
