@@ -97,7 +97,7 @@ pub async fn cat<D: Dial>(
                 if !was_reached {
                     return Err(error.into());
                 }
-                wait(error, &mut patience, 0, observer).await?;
+                wait(error.after_reached(), &mut patience, 0, observer).await?;
             }
             Err(error) => return Err(error),
         }
@@ -170,7 +170,7 @@ async fn dial_again<D: Dial>(
     observer: &dyn Observer,
 ) -> Result<Conversation<D::Stream>, CatError> {
     loop {
-        wait(error, patience, progress, observer).await?;
+        wait(error.after_reached(), patience, progress, observer).await?;
         match connector.greet().await {
             Ok(conversation) => return Ok(conversation),
             Err(next) => error = next,

@@ -60,6 +60,12 @@ pub enum ConnectError {
     /// The server went silent though it owed an answer.
     #[error("the server has said nothing for {} s", .0.as_secs())]
     Silent(Duration),
+    /// The server was reached before with this key, and then lost.
+    #[error(
+        "{0}; it was reached with the same address before, so it may have been restarted without \
+         --key-file or --identity: then its new address is needed"
+    )]
+    Estranged(Box<ConnectError>),
     /// The server takes no more requests.
     #[error("the server has taken nothing for {} s", .0.as_secs())]
     Deaf(Duration),
@@ -72,7 +78,7 @@ impl ConnectError {
         match self {
             Self::Dial(error) => error.is_refusal_of_trust(),
             Self::Greeting(GreetingError::Denied(denial)) => *denial == Denial::Access,
-            Self::Greeting(GreetingError::ServerProof) => true,
+            Self::Greeting(GreetingError::ServerProof) | Self::Estranged(_) => true,
             Self::Violation(_) | Self::Lost(_) | Self::Closed | Self::Silent(_) | Self::Deaf(_) => {
                 false
             }
@@ -83,12 +89,21 @@ impl ConnectError {
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Dial(error) => !error.is_refusal_of_trust(),
+            Self::Estranged(_) => false,
             Self::Greeting(_)
             | Self::Violation(_)
             | Self::Lost(_)
             | Self::Closed
             | Self::Silent(_)
             | Self::Deaf(_) => self.is_worth_retrying(),
+        }
+    }
+
+    /// The same error, of a server that was reached before.
+    pub(crate) fn after_reached(self) -> Self {
+        match self.is_refusal_of_trust() {
+            true => Self::Estranged(Box::new(self)),
+            false => self,
         }
     }
 
@@ -103,7 +118,7 @@ impl ConnectError {
         match self {
             Self::Dial(error) => error.is_worth_retrying(),
             Self::Greeting(GreetingError::Denied(Denial::Busy | Denial::Leaving)) => true,
-            Self::Greeting(_) | Self::Violation(_) => false,
+            Self::Greeting(_) | Self::Violation(_) | Self::Estranged(_) => false,
             Self::Lost(_) | Self::Closed | Self::Silent(_) | Self::Deaf(_) => true,
         }
     }

@@ -171,7 +171,10 @@ impl Download {
             was_reached |= error.is_cut();
             let wait = (was_reached && error.is_passing()).then(|| patience.next_wait(0));
             let Some(wait) = wait.flatten() else {
-                return Err(error);
+                return Err(match was_reached {
+                    true => error.after_reached(),
+                    false => error,
+                });
             };
             let why = error.to_string();
             self.observer.handle(Event::Lost { why: &why });
@@ -302,7 +305,7 @@ impl<D: Dial> Running<D> {
         let site = &self.crew.site;
         loop {
             if !error.is_passing() {
-                return Err(error);
+                return Err(error.after_reached());
             }
             let why = error.to_string();
             let Some(wait) = patience.next_wait(progress(&self.crew)) else {

@@ -193,6 +193,8 @@ pub struct Totals {
     pub skipped: AtomicU64,
     /// Entries that did not arrive.
     pub failed: AtomicU64,
+    /// Those of them whose name was taken meanwhile: a further run has to be told what to do.
+    pub taken: AtomicU64,
     /// Groups and files whose content came damaged and was asked for again.
     pub damaged: AtomicU64,
     /// Connections open now.
@@ -226,6 +228,7 @@ impl Totals {
     /// Takes note of a failure.
     pub(crate) fn handle_failure(&self, failure: &Failure) {
         Self::add(&self.failed, 1);
+        Self::add(&self.taken, u64::from(matches!(failure, Failure::Taken)));
         if failure.is_integrity() {
             self.integrity_failed.store(true, Ordering::Relaxed);
         }

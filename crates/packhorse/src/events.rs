@@ -179,6 +179,7 @@ impl Record {
             links,
             skipped,
             failed,
+            taken: _,
             damaged,
         } = so_far;
         Self::Summary {

@@ -237,7 +237,11 @@ impl Summary {
             all.again.words(),
             half_done.then(|| {
                 let files = text::log::files(all.half_done);
-                fetching::half_done(ByteCount(all.half_done_bytes), &files)
+                let bytes = ByteCount(all.half_done_bytes);
+                match all.taken {
+                    0 => fetching::half_done(bytes, &files),
+                    _ => fetching::half_done_and_taken(bytes, &files),
+                }
             }),
         ];
         let remarks = remarks.iter().flatten();
@@ -338,5 +342,9 @@ mod tests {
              其间在服务器上改变的 3 B，磁盘没有确认的 4 B；\
              2 个文件尚未完成，已保留 51.4 MB：再次运行同一命令即可接着进行"
         );
+        let all = SoFar { taken: 1, ..all };
+        let said = Summary { all, ..summary }.words().to_string();
+        let advice = "run the same command with --overwrite or --keep-both to go on";
+        assert!(said.ends_with(advice), "{said}");
     }
 }

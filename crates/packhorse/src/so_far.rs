@@ -26,6 +26,7 @@ pub(crate) struct SoFar {
     pub(crate) links: u64,
     pub(crate) skipped: u64,
     pub(crate) failed: u64,
+    pub(crate) taken: u64,
     pub(crate) damaged: u64,
 }
 
@@ -104,6 +105,7 @@ impl SoFar {
             links: read(&totals.links),
             skipped: read(&totals.skipped),
             failed: read(&totals.failed),
+            taken: read(&totals.taken),
             damaged: read(&totals.damaged),
         }
     }
@@ -127,6 +129,7 @@ impl SoFar {
             links: self.links + other.links,
             skipped: self.skipped + other.skipped,
             failed: self.failed + other.failed,
+            taken: self.taken + other.taken,
             damaged: self.damaged + other.damaged,
         }
     }

@@ -235,6 +235,11 @@ impl Worded for ConnectError {
             Self::Lost(error) => format!("连接中断：{}", chinese(error)),
             Self::Closed => "服务器没有发完就关闭了连接".into(),
             Self::Silent(time) => format!("服务器已有 {} 秒没有任何应答", time.as_secs()),
+            Self::Estranged(error) => format!(
+                "{}；此前曾用同一地址连上过它，它可能在没有 --key-file 或 --identity 的情况下重启过：\
+                 那样就需要它的新地址",
+                chinese(&**error)
+            ),
             Self::Deaf(time) => format!("服务器已有 {} 秒没有接收任何数据", time.as_secs()),
         })
     }

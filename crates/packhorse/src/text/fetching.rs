@@ -112,4 +112,10 @@ texts! {
         en "kept {bytes} of {files} half done: run the same command again to go on"
         zh "{files}尚未完成，已保留 {bytes}：再次运行同一命令即可接着进行"
     }
+
+    /// The same where names were taken meanwhile.
+    half_done_and_taken(bytes: impl Display, files: &Text) {
+        en "kept {bytes} of {files} half done: run the same command with --overwrite or --keep-both to go on"
+        zh "{files}尚未完成，已保留 {bytes}：加上 --overwrite 或 --keep-both 再次运行同一命令即可接着进行"
+    }
 }

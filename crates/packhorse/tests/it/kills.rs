@@ -144,3 +144,31 @@ fn a_client_whose_server_is_gone_says_what_it_keeps() {
     assert_eq!(lines().pop().unwrap()["bytes_resumed"], kept);
     assert_eq!(check(&dest), 1);
 }
+
+/// It said that the key was wrong, which it was not when the run began.
+#[test]
+fn a_client_whose_server_has_another_key_now_says_what_may_have_happened() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("large", large());
+    let server = sandbox.serve(&["--rate-limit", "20M"]);
+    let listen = format!("127.0.0.1:{}", server.port());
+    let get = ["get", &server.address, "-o", "dest"];
+    let client = sandbox.start(&mut sandbox.command(&get));
+    let dest = sandbox.path("here").join("dest");
+    while half_done(&dest) < 3 << 20 {
+        assert_eq!(client.stderr_so_far(), "");
+        sleep(Duration::from_millis(2));
+    }
+    server.running.signal(Signal::KILL);
+    server.running.wait();
+    let server = sandbox.serve(&["--listen", &listen]);
+    let ended = client.wait().code(4).says("restarted without --key-file");
+    ended.says("run the same command again to go on");
+    // The new address goes on with what is there.
+    let report = sandbox.path("report");
+    let mut again = sandbox.command(&["get", &server.address, "-o", "dest", "--report"]);
+    sandbox.start(again.arg(&report)).wait().code(0);
+    let summary = json_lines(&fs::read(&report).unwrap()).pop().unwrap();
+    assert_ne!(summary["bytes_resumed"], 0);
+    assert_eq!(check(&dest), 1);
+}
