@@ -14,6 +14,7 @@ use anyhow::{Context, bail, ensure};
 
 mod case;
 mod data_set;
+mod line;
 mod measure;
 mod peer;
 mod resume;
@@ -32,7 +33,8 @@ usage: cargo xtask bench [CASE...] [--peers NAME,...] [--repetitions N] [--large
                          [--small-files N] [--idle N] [--million-files N] [--holes-gib N]
                          [--destination DIR]
 
-  CASE            large, small, small-again, tree, tree-again, tiny, http, resume; and of
+  CASE            large, small, small-again, tree, tree-again, tiny, http, resume; over a bad
+                  line, as root: wan-small, wan-large, wan-lossy, or wan for the three; and of
                   Packhorse alone, whose goals are no ratios: idle, million, holes (default: all)
   --peers         only these, and packhorse
   --repetitions   default 3; of tiny 8 times as many
@@ -61,7 +63,8 @@ pub(crate) fn run(root: &Path, arguments: &[OsString]) -> anyhow::Result<ExitCod
         print!("{USAGE}");
         return Ok(ExitCode::SUCCESS);
     };
-    build(root, &["--package", "packhorse"])?;
+    let programs = ["--package", "packhorse", "--package", "packhorse-wan"];
+    build(root, &programs)?;
     if plan.scales.contains(&Scale::Idle) {
         let idler = ["--example", "idle_connections"];
         build(
@@ -69,12 +72,12 @@ pub(crate) fn run(root: &Path, arguments: &[OsString]) -> anyhow::Result<ExitCod
             &[&["--package", "packhorse-transport"][..], &idler].concat(),
         )?;
     }
-    let work = root.join("target/bench");
+    let target = env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+    let work = target.join("bench");
     // A directory of its own, whoever names its parent: it is removed with all that is in it.
     let parent = plan.destination.as_deref().unwrap_or(Path::new("/dev/shm"));
     let memory = parent.join(format!("packhorse-bench-{}", std::process::id()));
     fs::create_dir_all(&memory).with_context(|| format!("cannot make {}", memory.display()))?;
-    let target = env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
     let scene = Scene::new(&target, &work, memory.join("fetched"))?;
     let done = run_cases(&plan, &scene).and_then(|()| run_scales(&plan, &scene));
     let removed = fs::remove_dir_all(&memory);
@@ -155,9 +158,14 @@ fn run_one(scene: &Scene, case: Case, peer: &Peer, check: bool) -> anyhow::Resul
             scene.run(&setting, peer)?;
             scene.run(&setting, peer)?
         }
-        Case::Large | Case::Small | Case::Tree | Case::Tiny | Case::Http => {
-            scene.run(&setting, peer)?
-        }
+        Case::Large
+        | Case::Small
+        | Case::Tree
+        | Case::Tiny
+        | Case::Http
+        | Case::WanSmall
+        | Case::WanLarge
+        | Case::WanLossy => scene.run(&setting, peer)?,
     };
     // A client that only makes load keeps nothing.
     if check && case != Case::Http {
@@ -192,6 +200,10 @@ fn parse(arguments: &[OsString]) -> anyhow::Result<Option<Plan>> {
             "--million-files" => plan.sizes.million_files = value()?.parse()?,
             "--holes-gib" => plan.sizes.holes_gib = value()?.parse()?,
             "--destination" => plan.destination = Some(value()?.into_owned().into()),
+            "wan" => {
+                let far = Case::ALL.iter().filter(|case| case.line().is_some());
+                plan.cases.extend(far);
+            }
             name => {
                 let case = Case::ALL.into_iter().find(|case| case.to_string() == name);
                 let scale = Scale::ALL.into_iter().find(|scale| scale.name() == name);
@@ -227,6 +239,8 @@ mod tests {
         assert_eq!(plan.peers.unwrap(), ["scp", "rsyncd"]);
         assert_eq!((plan.repetitions, plan.sizes.large_mib), (5, 16));
         assert_eq!(parse("").unwrap().unwrap().cases.len(), Case::ALL.len());
+        let far = [Case::WanSmall, Case::WanLarge, Case::WanLossy];
+        assert_eq!(parse("wan").unwrap().unwrap().cases, far);
         assert!(parse("--help").unwrap().is_none());
         for wrong in ["huge", "--peers", "--repetitions x"] {
             assert!(parse(wrong).is_err(), "{wrong}");

@@ -23,10 +23,16 @@ pub(super) enum Case {
     Http,
     /// The large file, half done and with one byte of it flipped.
     Resume,
+    /// A thousand small files over a line across a continent.
+    WanSmall,
+    /// One file over the same line.
+    WanLarge,
+    /// One file over a line that loses one packet in a hundred.
+    WanLossy,
 }
 
 impl Case {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Large,
         Self::Small,
         Self::SmallAgain,
@@ -35,7 +41,19 @@ impl Case {
         Self::Tiny,
         Self::Http,
         Self::Resume,
+        Self::WanSmall,
+        Self::WanLarge,
+        Self::WanLossy,
     ];
+
+    /// The profile of `wanlink` that lies between server and client.
+    pub(super) fn line(self) -> Option<&'static str> {
+        match self {
+            Self::WanSmall | Self::WanLarge => Some("continent"),
+            Self::WanLossy => Some("lossy"),
+            _ => None,
+        }
+    }
 
     pub(super) fn data_set(self) -> DataSet {
         match self {
@@ -44,6 +62,8 @@ impl Case {
             Self::Tree | Self::TreeAgain => DataSet::Tree,
             Self::Tiny => DataSet::Tiny,
             Self::Http => DataSet::Page,
+            Self::WanSmall => DataSet::FarSmall,
+            Self::WanLarge | Self::WanLossy => DataSet::FarLarge,
         }
     }
 
@@ -65,6 +85,8 @@ impl Case {
             Self::Tiny => &[("nginx-tls+curl", 0.6)],
             Self::Http => &[("miniserve+h2load", 0.67)],
             Self::Resume => &[("rsync-append-verify", 0.29)],
+            Self::WanSmall => &[("rsyncd", 1.0)],
+            Self::WanLarge | Self::WanLossy => &[("nginx+aria2-x8", 1.0)],
         }
     }
 }
@@ -80,6 +102,9 @@ impl fmt::Display for Case {
             Self::Tiny => "tiny",
             Self::Http => "http",
             Self::Resume => "resume",
+            Self::WanSmall => "wan-small",
+            Self::WanLarge => "wan-large",
+            Self::WanLossy => "wan-lossy",
         })
     }
 }

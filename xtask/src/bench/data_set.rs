@@ -13,6 +13,10 @@ const MIB: usize = 1 << 20;
 /// Entries of the tree, directories and links among them.
 const TREE_ENTRIES: usize = 50_000;
 
+/// What is fetched over a line far slower than this machine.
+const FAR_MIB: usize = 64;
+const FAR_FILES: usize = 1_000;
+
 /// A set of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DataSet {
@@ -27,6 +31,8 @@ pub(super) enum DataSet {
     Million,
     /// Long files that are holes but for three groups each.
     Holes,
+    FarSmall,
+    FarLarge,
 }
 
 /// How much of it.
@@ -61,16 +67,19 @@ impl DataSet {
             Self::Crowd => "crowd",
             Self::Million => "million",
             Self::Holes => "holes",
+            Self::FarSmall => "far-small",
+            Self::FarLarge => "far-large",
         }
     }
 
     /// The only file, if it is one.
     pub(super) fn file(self) -> Option<&'static str> {
         match self {
-            Self::Large => Some("large.bin"),
+            Self::Large | Self::FarLarge => Some("large.bin"),
             Self::Tiny => Some("1k.bin"),
             Self::Page => Some("4k.bin"),
-            Self::Small | Self::Tree | Self::Crowd | Self::Million | Self::Holes => None,
+            Self::Small | Self::Tree | Self::FarSmall => None,
+            Self::Crowd | Self::Million | Self::Holes => None,
         }
     }
 
@@ -86,6 +95,8 @@ impl DataSet {
             Self::Crowd => 8 * MIB,
             Self::Million => sizes.million_files,
             Self::Holes => sizes.holes_gib,
+            Self::FarSmall => FAR_FILES,
+            Self::FarLarge => FAR_MIB,
         };
         let mark = data.join(format!("{}-{size}", self.name()));
         if mark.exists() {
@@ -97,10 +108,12 @@ impl DataSet {
             fs::create_dir_all(&folder)?;
             let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
             match self {
-                Self::Large => noise.write(&folder.join("large.bin"), size * MIB)?,
+                Self::Large | Self::FarLarge => {
+                    noise.write(&folder.join("large.bin"), size * MIB)?;
+                }
                 Self::Tiny => noise.write(&folder.join("1k.bin"), size)?,
                 Self::Page => noise.write(&folder.join("4k.bin"), size)?,
-                Self::Small => make_small(&folder, &mut noise, 0..size, 4096)?,
+                Self::Small | Self::FarSmall => make_small(&folder, &mut noise, 0..size, 4096)?,
                 Self::Crowd => {
                     noise.write(&folder.join("8m.bin"), size)?;
                     make_small(&folder, &mut noise, 0..100, 4096)?;

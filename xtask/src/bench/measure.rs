@@ -13,6 +13,7 @@ use anyhow::{Context, bail, ensure};
 
 use super::case::Case;
 use super::data_set::DataSet;
+use super::line::{self, Line};
 use super::peer::{Commands, Peer};
 
 /// How long a server may take until it can be reached, and to end once it was told to.
@@ -23,6 +24,7 @@ pub(super) struct Scene {
     work: PathBuf,
     destination: PathBuf,
     pub(super) packhorse: PathBuf,
+    wanlink: PathBuf,
     /// What holds connections open.
     pub(super) idler: PathBuf,
 }
@@ -35,6 +37,8 @@ pub(super) struct Setting {
     pub(super) destination: PathBuf,
     values: Vec<(&'static str, String)>,
     port: u16,
+    /// The profile of the line in between, if there is one.
+    line: Option<&'static str>,
 }
 
 /// What a run took.
@@ -60,6 +64,9 @@ pub(super) struct Meter {
 
 /// A server that runs; it is ended with this.
 pub(super) struct Server {
+    /// Between it and the client; a fresh one for each, as the kernel remembers of a peer how fast
+    /// it was.
+    line: Option<Line>,
     timer: Child,
     meter: PathBuf,
     words: PathBuf,
@@ -72,6 +79,7 @@ impl Scene {
             work: work.to_owned(),
             destination,
             packhorse: target.join("release/packhorse"),
+            wanlink: target.join("release/wanlink"),
             idler: target.join("release/examples/idle_connections"),
         };
         for folder in [scene.data(), scene.work.join("conf")] {
@@ -103,7 +111,11 @@ impl Scene {
     /// Where the work of `case` is done.
     pub(super) fn setting(&self, case: Case) -> anyhow::Result<Setting> {
         let set = case.data_set();
-        self.setting_of(set, set.file())
+        let mut setting = self.setting_of(set, set.file())?;
+        setting.line = case.line();
+        let host = setting.line.map_or("127.0.0.1", |_| line::SERVER);
+        setting.values.push(("{host}", host.to_owned()));
+        Ok(setting)
     }
 
     /// An empty destination, a free port, and what commands say of them; for `file` in `set`, or
@@ -138,6 +150,7 @@ impl Scene {
             destination: self.destination.clone(),
             values,
             port,
+            line: None,
         })
     }
 
@@ -167,13 +180,18 @@ impl Scene {
             self.configuration("server.time"),
             self.configuration("server.out"),
         );
-        let timer = timed(&commands.server, &meter)
+        let line = setting.line;
+        let line = line.map(|profile| Line::bring_up(&self.wanlink, profile));
+        let line = line.transpose()?;
+        let entering = line.as_ref().map_or_else(Vec::new, Line::at_server);
+        let timer = timed(entering, &commands.server, &meter)
             .env("PACKHORSE_STATE", self.configuration("server-state"))
             .stdout(File::create(&words)?)
             .stderr(File::create(self.configuration("server.err"))?)
             .spawn()
             .context("cannot start the server")?;
         let mut server = Server {
+            line,
             timer,
             meter,
             words,
@@ -202,7 +220,8 @@ impl Scene {
                 .iter_mut()
                 .for_each(|word| *word = word.replace("{}", &told));
         }
-        let mut command = timed(&words, &self.configuration("client.time"));
+        let entering = server.line.as_ref().map_or_else(Vec::new, Line::at_client);
+        let mut command = timed(entering, &words, &self.configuration("client.time"));
         command
             .env("PACKHORSE_STATE", self.configuration("client-state"))
             .stdout(Stdio::null())
@@ -297,7 +316,7 @@ impl Server {
     fn is_ready(&self, port: u16, told: Option<&str>) -> anyhow::Result<bool> {
         match told {
             Some(prefix) => Ok(self.told(prefix)?.is_some()),
-            None => Ok(is_listening(port)?),
+            None => Ok(is_listening(self.timer.id(), port)?),
         }
     }
 
@@ -362,10 +381,13 @@ pub(super) fn signal_children(parent: u32, signal: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `words`, run by `time`, which writes to `meter` what they took.
-fn timed(words: &[String], meter: &Path) -> Command {
-    let mut command = Command::new("time");
+/// `words`, run by `time`, which writes to `meter` what they took; it is run by `entering`, which
+/// becomes it.
+fn timed(mut entering: Vec<String>, words: &[String], meter: &Path) -> Command {
+    entering.push("time".to_owned());
+    let mut command = Command::new(&entering[0]);
     command
+        .args(&entering[1..])
         .args(["-q", "-f", "%U %S %M", "-o"])
         .arg(meter)
         .args(words)
@@ -386,15 +408,17 @@ fn read_meter(path: &Path) -> anyhow::Result<Meter> {
     }
 }
 
-/// Whether somebody listens on `port`: as the kernel's table says, since a connection would be taken
-/// for a client.
-fn is_listening(port: u16) -> io::Result<bool> {
+/// Whether somebody listens on `port` where the process `id` is: as the kernel's table says, since a
+/// connection would be taken for a client.
+fn is_listening(id: u32, port: u16) -> io::Result<bool> {
     let local = format!(":{port:04X}");
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let listens = fs::read_to_string(table)?.lines().any(|line| {
-            let mut fields = line.split_whitespace().skip(1);
-            fields.next().is_some_and(|at| at.ends_with(&local)) && fields.nth(1) == Some("0A")
-        });
+    for table in ["tcp", "tcp6"] {
+        let listens = fs::read_to_string(format!("/proc/{id}/net/{table}"))?
+            .lines()
+            .any(|line| {
+                let mut fields = line.split_whitespace().skip(1);
+                fields.next().is_some_and(|at| at.ends_with(&local)) && fields.nth(1) == Some("0A")
+            });
         if listens {
             return Ok(true);
         }

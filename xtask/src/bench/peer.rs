@@ -41,6 +41,9 @@ const TRANSFERS: &[Case] = &[
     Case::TreeAgain,
     Case::Tiny,
     Case::Resume,
+    Case::WanSmall,
+    Case::WanLarge,
+    Case::WanLossy,
 ];
 const FILES: &[Case] = &[Case::Large, Case::Tiny];
 const TREES: &[Case] = &[Case::Small, Case::Tree];
@@ -51,17 +54,18 @@ const ALL_BUT_RESUME: &[Case] = &[
     Case::Tree,
     Case::SmallAgain,
     Case::TreeAgain,
+    Case::WanSmall,
 ];
 
 /// The client of every server of plain HTTP.
-const CURL: &str = "curl -sSf -o {to} http://127.0.0.1:{port}/{file}";
+const CURL: &str = "curl -sSf -o {to} http://{host}:{port}/{file}";
 
 /// A hundred thousand requests over a thousand connections, all of which must succeed.
-const LOAD: &str = "h2load --h1 -t 1 -c 1000 -n 100000 http://127.0.0.1:{port}/{file} \
+const LOAD: &str = "h2load --h1 -t 1 -c 1000 -n 100000 http://{host}:{port}/{file} \
                     | grep -q '100000 succeeded'";
 
-const MINISERVE: &str = "miniserve -i 127.0.0.1 -p {port} {root}";
-const DUFS: &str = "dufs -b 127.0.0.1 -p {port} --log-format= {root}";
+const MINISERVE: &str = "miniserve -i {host} -p {port} {root}";
+const DUFS: &str = "dufs -b {host} -p {port} --log-format= {root}";
 
 pub(super) static PEERS: &[Peer] = &[
     Peer {
@@ -77,7 +81,7 @@ pub(super) static PEERS: &[Peer] = &[
         cases: &[Case::Http],
         traits: "",
         commands: |_, setting| {
-            let server = "{packhorse} serve {root} --listen 127.0.0.1:{port} --open --http";
+            let server = "{packhorse} serve {root} --listen {host}:{port} --open --http";
             Ok(under_load(setting, server))
         },
     },
@@ -105,7 +109,8 @@ pub(super) static PEERS: &[Peer] = &[
     Peer {
         name: "nginx+curl",
         programs: &["nginx", "curl"],
-        cases: FILES,
+        // Over a line that loses much, a single connection would take minutes.
+        cases: &[Case::Large, Case::Tiny, Case::WanLarge],
         traits: "",
         commands: |scene, setting| nginx_curl(scene, setting, false),
     },
@@ -137,7 +142,19 @@ pub(super) static PEERS: &[Peer] = &[
         traits: "",
         commands: |scene, setting| {
             let client = "aria2c -q -x4 -s4 -k1M --file-allocation=none -d {destination} \
-                          -o {file} http://127.0.0.1:{port}/{file}";
+                          -o {file} http://{host}:{port}/{file}";
+            let server = nginx(scene, setting, false)?;
+            Ok(setting.commands(&server, client))
+        },
+    },
+    Peer {
+        name: "nginx+aria2-x8",
+        programs: &["nginx", "aria2c"],
+        cases: &[Case::WanLarge, Case::WanLossy],
+        traits: "",
+        commands: |scene, setting| {
+            let client = "aria2c -q -x8 -s8 -k1M --file-allocation=none -d {destination} \
+                          -o {file} http://{host}:{port}/{file}";
             let server = nginx(scene, setting, false)?;
             Ok(setting.commands(&server, client))
         },
@@ -159,7 +176,7 @@ pub(super) static PEERS: &[Peer] = &[
         cases: ALL_BUT_RESUME,
         traits: "whole-file checksum",
         commands: |scene, setting| {
-            let client = "rsync -a rsync://127.0.0.1:{port}/m/{file} {destination}/";
+            let client = "rsync -a rsync://{host}:{port}/m/{file} {destination}/";
             Ok(setting.commands(&rsync_daemon(scene, setting)?, client))
         },
     },
@@ -185,8 +202,8 @@ pub(super) static PEERS: &[Peer] = &[
         cases: TREES,
         traits: "",
         commands: |_, setting| {
-            let server = "tar -C {root} -cf - . | nc -N -l 127.0.0.1 {port}";
-            let client = "nc -d 127.0.0.1 {port} | tar -xf - -C {destination}";
+            let server = "tar -C {root} -cf - . | nc -N -l {host} {port}";
+            let client = "nc -d {host} {port} | tar -xf - -C {destination}";
             Ok(Commands {
                 server: in_shell(setting.fill(server)),
                 told: None,
@@ -200,8 +217,7 @@ pub(super) static PEERS: &[Peer] = &[
         cases: &[Case::Resume],
         traits: "whole-file checksum",
         commands: |scene, setting| {
-            let client =
-                "rsync -a --append-verify rsync://127.0.0.1:{port}/m/{file} {destination}/";
+            let client = "rsync -a --append-verify rsync://{host}:{port}/m/{file} {destination}/";
             Ok(setting.commands(&rsync_daemon(scene, setting)?, client))
         },
     },
@@ -211,7 +227,7 @@ pub(super) static PEERS: &[Peer] = &[
         cases: &[Case::Resume],
         traits: "",
         commands: |scene, setting| {
-            let client = "curl -sSf -C - -o {to} http://127.0.0.1:{port}/{file}";
+            let client = "curl -sSf -C - -o {to} http://{host}:{port}/{file}";
             let server = nginx(scene, setting, false)?;
             Ok(setting.commands(&server, client))
         },
@@ -219,7 +235,7 @@ pub(super) static PEERS: &[Peer] = &[
 ];
 
 fn packhorse(_: &Scene, setting: &Setting) -> io::Result<Commands> {
-    let server = "{packhorse} serve {root} --listen 127.0.0.1:{port}";
+    let server = "{packhorse} serve {root} --listen {host}:{port}";
     let mut commands = setting.commands(server, "{packhorse} get --quiet {}");
     commands.told = Some("ph://");
     let address = commands
@@ -240,7 +256,7 @@ fn under_load(setting: &Setting, server: &str) -> Commands {
 
 fn nginx_curl(scene: &Scene, setting: &Setting, tls: bool) -> io::Result<Commands> {
     let client = match tls {
-        true => "curl -sSfk -o {to} https://127.0.0.1:{port}/{file}",
+        true => "curl -sSfk -o {to} https://{host}:{port}/{file}",
         false => CURL,
     };
     Ok(setting.commands(&nginx(scene, setting, tls)?, client))
@@ -264,7 +280,7 @@ fn nginx(scene: &Scene, setting: &Setting, tls: bool) -> io::Result<String> {
         "user root; worker_processes auto; pid {{conf}}/nginx.pid; error_log {{conf}}/nginx.err;\n\
          daemon off; events {{ worker_connections 1024; }}\n\
          http {{ sendfile on; tcp_nopush on; access_log off; {temporary}\n\
-         server {{ listen 127.0.0.1:{{port}}{listen}; {ssl} root {{root}}; }} }}\n"
+         server {{ listen {{host}}:{{port}}{listen}; {ssl} root {{root}}; }} }}\n"
     );
     fs::write(scene.configuration("nginx.conf"), setting.fill(&text))?;
     Ok("nginx -c {conf}/nginx.conf".into())
@@ -275,22 +291,20 @@ fn rsync_daemon(scene: &Scene, setting: &Setting) -> io::Result<String> {
     let text = "use chroot = no\nuid = root\ngid = root\nreverse lookup = no\n\
                 [m]\npath = {root}\nread only = yes\n";
     fs::write(scene.configuration("rsyncd.conf"), setting.fill(text))?;
-    Ok(
-        "rsync --daemon --no-detach --address=127.0.0.1 --port={port} \
+    Ok("rsync --daemon --no-detach --address={host} --port={port} \
         --config={conf}/rsyncd.conf"
-            .into(),
-    )
+        .into())
 }
 
 /// Its command, once its configuration and that of its client are written.
 fn sshd(scene: &Scene, setting: &Setting) -> io::Result<String> {
     scene.make_ssh_keys()?;
     fs::create_dir_all("/run/sshd")?;
-    let server = "Port {port}\nListenAddress 127.0.0.1\nHostKey {conf}/ssh_host\n\
+    let server = "Port {port}\nListenAddress {host}\nHostKey {conf}/ssh_host\n\
                   AuthorizedKeysFile {conf}/ssh_user.pub\nStrictModes no\nPermitRootLogin yes\n\
                   UsePAM no\nPidFile none\nSubsystem sftp internal-sftp\n";
     fs::write(scene.configuration("sshd_config"), setting.fill(server))?;
-    let client = "Host peer\n HostName 127.0.0.1\n Port {port}\n IdentityFile {conf}/ssh_user\n \
+    let client = "Host peer\n HostName {host}\n Port {port}\n IdentityFile {conf}/ssh_user\n \
                   UserKnownHostsFile /dev/null\n StrictHostKeyChecking no\n LogLevel ERROR\n \
                   Ciphers aes128-gcm@openssh.com\n";
     fs::write(scene.configuration("ssh_config"), setting.fill(client))?;
