@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
+
+use crate::limits::REST_TIME;
 
 /// The requests under way on one connection, and when something last happened to one.
 #[derive(Debug)]
@@ -15,6 +17,10 @@ struct State {
     last: Instant,
     /// What is to be written waits for its share of a rate.
     is_held: bool,
+    /// What is to be written waits for the client.
+    is_stalled: bool,
+    /// When that last ended. HTTP/2 writes also what is no answer, so this is not `last`.
+    taken: Instant,
 }
 
 /// A request under way, until it is dropped.
@@ -23,10 +29,13 @@ pub(crate) struct Turn(Arc<Activity>);
 
 impl Activity {
     pub(crate) fn new() -> Self {
+        let now = Instant::now();
         Self(Mutex::new(State {
             under_way: 0,
-            last: Instant::now(),
+            last: now,
             is_held: false,
+            is_stalled: false,
+            taken: now,
         }))
     }
 
@@ -47,6 +56,34 @@ impl Activity {
             state.last = Instant::now();
         }
         state.is_held = is_held;
+    }
+
+    /// What is to be written begins or ends to wait for the client.
+    pub(crate) fn set_stalled(&self, is_stalled: bool) {
+        let mut state = self.lock();
+        state.is_stalled = is_stalled;
+        state.taken = Instant::now();
+    }
+
+    /// Returns once nothing has been under way for a time, and nothing waits to be written: since
+    /// when, is the answer.
+    pub(crate) async fn until_rest(&self) -> Instant {
+        // Looks now and then, so that a request costs no more for it.
+        loop {
+            let now = Instant::now();
+            let since = self.rests_since();
+            let deadline = since.unwrap_or(now) + REST_TIME;
+            match since {
+                Some(since) if deadline <= now => return since,
+                _ => sleep_until(deadline).await,
+            }
+        }
+    }
+
+    fn rests_since(&self) -> Option<Instant> {
+        let state = self.lock();
+        let rests = state.under_way == 0 && !state.is_held && !state.is_stalled;
+        rests.then(|| state.last.max(state.taken))
     }
 
     /// When something must have happened: the next request, or that an answer goes on.

@@ -2,32 +2,30 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin as Pinned, pin};
+use std::pin::Pin as Pinned;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::Version;
 use http_body::Body as HttpBody;
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use packhorse_protocol::key::{Pin, Token};
 use packhorse_storage::source::Source;
 use packhorse_storage::workers::DiskWorkers;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep_until};
 
 use crate::access::Access;
 use crate::activity::{Activity, Turn};
 use crate::answer::Answerer;
 use crate::body::{Ahead, Body};
 use crate::limits::{Limits, UNREAD_BYTES_MAX};
-use crate::paced::Paced;
-use crate::watched::Watched;
+use crate::line::Line;
+use crate::{http1, http2};
 
 /// Serves one source over HTTP.
 #[derive(Clone)]
@@ -150,7 +148,7 @@ impl Web {
         } = conversation;
         let limits = &self.shared.limits;
         let activity = Arc::new(Activity::new());
-        let service = Answering {
+        let answering = Answering {
             answerer: Arc::new(Answerer::new(
                 Arc::clone(&self.shared),
                 peer,
@@ -159,105 +157,43 @@ impl Web {
             )),
             activity: Arc::clone(&activity),
         };
-        // Who waits for its share of a rate is not one that takes nothing.
-        let stream = Watched::new(stream, limits.stall_time);
-        let stream = TokioIo::new(Paced::new(stream, pace, Arc::clone(&activity)));
-        if is_http2 {
-            let connection = http2_builder(limits).serve_connection(stream, service);
-            let silent = until_silent(&activity, limits);
-            let shut_down = |it: Pinned<&mut _>| http2::Connection::graceful_shutdown(it);
-            converse(Box::pin(connection), leaving, silent, shut_down).await
-        } else {
-            // Its own timer watches the header, and `Watched` what is written.
-            let connection = http1_builder(limits).serve_connection(stream, service);
-            let silent = std::future::pending();
-            let shut_down = |it: Pinned<&mut _>| http1::Connection::graceful_shutdown(it);
-            converse(Box::pin(connection), leaving, silent, shut_down).await
+        let line = Line::new(stream, pace, limits.stall_time, activity);
+        match is_http2 {
+            true => Box::pin(http2::serve(line, answering, limits, leaving)).await,
+            false => Box::pin(http1::serve(line, answering, limits, leaving)).await,
         }
     }
 }
 
-fn http1_builder(limits: &Limits) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_time)
-        .max_headers(limits.header_fields_max)
-        .max_header_size(limits.header_bytes_max)
-        // Who has sent its request and closed its side still wants the answer.
-        .half_close(true);
-    builder
-}
-
-fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
-    /// The least that HTTP/2 allows: requests have no bodies here.
-    const WINDOW_BYTES: u32 = 65_535;
-    /// What a stream takes before the connection has taken it.
-    const SEND_BYTES_MAX: usize = 64 << 10;
-
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
-        .max_concurrent_streams(limits.streams_max)
-        .max_pending_accept_reset_streams(limits.early_resets_max)
-        .max_local_error_reset_streams(limits.error_resets_max)
-        .initial_connection_window_size(WINDOW_BYTES)
-        .initial_stream_window_size(WINDOW_BYTES)
-        .max_send_buf_size(SEND_BYTES_MAX);
-    builder
-}
-
-/// Drives a connection to its end, to `silent`, or from `leaving` on to the end of what is under way.
-async fn converse<C>(
-    mut connection: Pinned<Box<C>>,
-    leaving: impl Future<Output = ()>,
-    silent: impl Future<Output = ()>,
-    shut_down: impl Fn(Pinned<&mut C>),
-) -> Result<(), WebError>
-where
-    C: Future<Output = hyper::Result<()>>,
-{
-    let (mut leaving, mut silent) = (pin!(leaving), pin!(silent));
-    let mut is_leaving = false;
-    loop {
-        tokio::select! {
-            ended = &mut connection => return ended.map_err(|error| WebError::Http(describe(&error))),
-            () = &mut leaving, if !is_leaving => {
-                is_leaving = true;
-                shut_down(connection.as_mut());
-            }
-            () = &mut silent => return Err(WebError::Silent),
+impl From<hyper::Error> for WebError {
+    /// With its causes: hyper's own words say little.
+    fn from(error: hyper::Error) -> Self {
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(inner) = cause {
+            text = format!("{text}: {inner}");
+            cause = inner.source();
         }
+        Self::Http(text)
     }
 }
 
-/// Returns once an HTTP/2 client has asked for nothing, or taken nothing, for too long.
-async fn until_silent(activity: &Activity, limits: &Limits) {
-    loop {
-        let deadline = activity.deadline(limits.header_time, limits.streams_stall_time);
-        if deadline <= Instant::now() {
-            return;
-        }
-        sleep_until(deadline).await;
+impl From<io::Error> for WebError {
+    fn from(error: io::Error) -> Self {
+        Self::Http(error.to_string())
     }
-}
-
-/// An error with its causes: hyper's own words say little.
-fn describe(error: &hyper::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 /// Answers the requests of one connection.
-struct Answering {
+pub(crate) struct Answering {
     answerer: Arc<Answerer>,
     activity: Arc<Activity>,
+}
+
+impl Answering {
+    pub(crate) fn activity(&self) -> Arc<Activity> {
+        Arc::clone(&self.activity)
+    }
 }
 
 impl Service<http::Request<Incoming>> for Answering {

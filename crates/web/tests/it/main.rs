@@ -10,4 +10,5 @@ mod hostile;
 mod pages;
 mod patience;
 mod ranges;
+mod resting;
 mod served;

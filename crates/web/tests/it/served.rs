@@ -15,11 +15,11 @@ use packhorse_storage::disk::Disk;
 use packhorse_storage::workers::DiskWorkers;
 use packhorse_web::{Conversation, Gatekeeper, Limits, Pace, Web, WebError, WebSettings};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 
 /// What a stream holds that nobody has read yet.
-const STREAM_BYTES: usize = 16 << 10;
+pub(crate) const STREAM_BYTES: usize = 16 << 10;
 
 pub(crate) struct Served {
     directory: TempDir,
@@ -157,8 +157,18 @@ impl Served {
         is_http2: bool,
     ) -> (DuplexStream, JoinHandle<Result<(), WebError>>) {
         let (client, server) = duplex(STREAM_BYTES);
+        (client, self.serve(server, is_http2, std::future::pending()))
+    }
+
+    /// Serves what comes on `stream`.
+    pub(crate) fn serve(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        is_http2: bool,
+        leaving: impl Future<Output = ()> + Send + 'static,
+    ) -> JoinHandle<Result<(), WebError>> {
         let conversation = Conversation {
-            stream: server,
+            stream,
             peer: SocketAddr::from(([192, 0, 2, 1], 4000)),
             is_http2,
             secure: false,
@@ -166,9 +176,7 @@ impl Served {
             pace: self.pace.clone(),
         };
         let web = self.web.clone();
-        let served =
-            tokio::spawn(async move { web.serve(conversation, std::future::pending()).await });
-        (client, served)
+        tokio::spawn(async move { web.serve(conversation, leaving).await })
     }
 
     /// Sends `request` as it is, and reads to the end of the stream.
