@@ -34,6 +34,7 @@ pub mod dial;
 pub mod first_bytes;
 pub mod frame_buffers;
 pub mod framed;
+mod goal;
 pub mod identity;
 pub mod kernel;
 pub mod processing;

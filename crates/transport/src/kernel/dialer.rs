@@ -1,6 +1,5 @@
 //! Dials over the kernel's TCP.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,11 +7,12 @@ use std::time::Duration;
 use packhorse_protocol::address::HostPort;
 use packhorse_protocol::key::Pin;
 use rustix::io::Errno;
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
-use tokio::time::{Instant, timeout_at};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::Instant;
 
 use super::happy_eyeballs::connect_first;
 use crate::dial::{Dial, DialClear, DialError, Dialled, Stage};
+use crate::goal::Goal;
 use crate::tls::{ClientStream, ClientTls};
 
 /// How long a dial takes at most, from the name to the proven identity, unless said otherwise.
@@ -53,11 +53,12 @@ impl Dial for KernelDialer {
     type Stream = ClientStream<TcpStream>;
 
     async fn dial(&self) -> Result<Dialled<Self::Stream>, DialError> {
-        let deadline = Instant::now() + self.tcp.timeout;
+        let deadline = self.tcp.goal.deadline();
         let (raw, peer) = self.tcp.dial_until(deadline).await?;
         let shaking_hands = self.tls.handshake(raw, self.place());
         let (native, pin) = self
             .tcp
+            .goal
             .until(deadline, Stage::Handshake, shaking_hands)
             .await?;
         Ok(Dialled { native, pin, peer })
@@ -67,8 +68,7 @@ impl Dial for KernelDialer {
 /// The way to whoever listens at a place, without TLS.
 #[derive(Debug, Clone)]
 pub struct ClearDialer {
-    place: HostPort,
-    timeout: Duration,
+    goal: Goal,
     from: Option<SocketAddr>,
 }
 
@@ -77,16 +77,19 @@ impl ClearDialer {
     #[must_use]
     pub fn new(place: HostPort) -> Self {
         Self {
-            place,
-            timeout: DIAL_TIMEOUT,
+            goal: Goal {
+                place,
+                timeout: DIAL_TIMEOUT,
+            },
             from: None,
         }
     }
 
     /// Gives up after `timeout` and not after [`DIAL_TIMEOUT`].
     #[must_use]
-    pub fn with_timeout(self, timeout: Duration) -> Self {
-        Self { timeout, ..self }
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.goal.timeout = timeout;
+        self
     }
 
     /// Dials from the address `from` of this machine; port 0 for any free one.
@@ -99,28 +102,14 @@ impl ClearDialer {
     /// Where it dials.
     #[must_use]
     pub fn place(&self) -> &HostPort {
-        &self.place
+        &self.goal.place
     }
 
     async fn dial_until(&self, deadline: Instant) -> Result<(TcpStream, SocketAddr), DialError> {
-        let addresses = self.until(deadline, Stage::Lookup, self.look_up()).await?;
+        let looking_up = self.goal.look_up(|_| true);
+        let addresses = self.goal.until(deadline, Stage::Lookup, looking_up).await?;
         let connecting = self.connect(addresses);
-        self.until(deadline, Stage::Connect, connecting).await
-    }
-
-    async fn look_up(&self) -> Result<Vec<SocketAddr>, DialError> {
-        let not_found = |source| DialError::NotFound {
-            place: self.place.clone(),
-            source,
-        };
-        let found: Vec<_> = lookup_host((self.place.host.as_str(), self.place.port))
-            .await
-            .map_err(not_found)?
-            .collect();
-        if found.is_empty() {
-            return Err(not_found(io::Error::other("the name has no address")));
-        }
-        Ok(found)
+        self.goal.until(deadline, Stage::Connect, connecting).await
     }
 
     async fn connect(
@@ -133,7 +122,7 @@ impl ClearDialer {
             .map_err(|failures| self.connect_error(failures))?;
         // Without it, the last part of every request would wait for an acknowledgement.
         stream.set_nodelay(true).map_err(|source| DialError::Io {
-            place: self.place.clone(),
+            place: self.goal.place.clone(),
             source,
         })?;
         Ok((stream, peer))
@@ -142,7 +131,7 @@ impl ClearDialer {
     /// One error for all addresses. An address that cannot be reached from here, as most of IPv6
     /// cannot, says less than one that answered.
     fn connect_error(&self, failures: Vec<io::Error>) -> DialError {
-        let place = self.place.clone();
+        let place = self.goal.place.clone();
         let (unreachable, telling): (Vec<_>, Vec<_>) =
             failures.into_iter().partition(is_unreachable);
         if !telling.is_empty() && telling.iter().all(is_refusal) {
@@ -152,11 +141,9 @@ impl ClearDialer {
             telling.into_iter().rfind(|error| !is_refusal(error)),
             unreachable.into_iter().next_back(),
         ) {
-            (Some(error), _) if error.kind() == io::ErrorKind::TimedOut => DialError::TimedOut {
-                place,
-                stage: Stage::Connect,
-                after: self.timeout,
-            },
+            (Some(error), _) if error.kind() == io::ErrorKind::TimedOut => {
+                self.goal.timed_out(Stage::Connect)
+            }
             (Some(source), _) => DialError::Io { place, source },
             (None, Some(source)) => DialError::Unreachable { place, source },
             (None, None) => DialError::Unreachable {
@@ -165,28 +152,13 @@ impl ClearDialer {
             },
         }
     }
-
-    async fn until<T>(
-        &self,
-        deadline: Instant,
-        stage: Stage,
-        work: impl Future<Output = Result<T, DialError>>,
-    ) -> Result<T, DialError> {
-        timeout_at(deadline, work).await.unwrap_or_else(|_| {
-            Err(DialError::TimedOut {
-                place: self.place.clone(),
-                stage,
-                after: self.timeout,
-            })
-        })
-    }
 }
 
 impl DialClear for ClearDialer {
     type Stream = TcpStream;
 
     async fn dial_clear(&self) -> Result<(TcpStream, SocketAddr), DialError> {
-        self.dial_until(Instant::now() + self.timeout).await
+        self.dial_until(self.goal.deadline()).await
     }
 }
 

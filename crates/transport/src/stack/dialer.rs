@@ -1,18 +1,17 @@
 //! Our own TCP as a way to a server, and as a place where clients arrive.
 
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use packhorse_protocol::address::HostPort;
 use packhorse_protocol::key::Pin;
-use tokio::net::lookup_host;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{Stack, TcpListener, TcpStream};
 use crate::accept::{Accept, AcceptClear, AcceptError, OpenError, Opened};
 use crate::dial::{Dial, DialClear, DialError, Dialled, Stage};
+use crate::goal::Goal;
 use crate::kernel::DIAL_TIMEOUT;
 use crate::tls::{ClientStream, ClientTls, ServerStream, ServerTls};
 
@@ -21,9 +20,8 @@ use crate::tls::{ClientStream, ClientTls, ServerStream, ServerTls};
 pub struct StackDialer {
     stack: Stack,
     local: IpAddr,
-    place: HostPort,
+    goal: Goal,
     tls: ClientTls,
-    timeout: Duration,
 }
 
 /// Takes connections from a stack and opens them.
@@ -42,21 +40,25 @@ impl StackDialer {
         Self {
             stack,
             local,
-            place,
+            goal: Goal {
+                place,
+                timeout: DIAL_TIMEOUT,
+            },
             tls: ClientTls::new(expected),
-            timeout: DIAL_TIMEOUT,
         }
     }
 
     /// Gives up after `timeout` and not after [`DIAL_TIMEOUT`].
     #[must_use]
-    pub fn with_timeout(self, timeout: Duration) -> Self {
-        Self { timeout, ..self }
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.goal.timeout = timeout;
+        self
     }
 
     async fn dial_until(&self, deadline: Instant) -> Result<(TcpStream, SocketAddr), DialError> {
-        let remote = self.until(deadline, Stage::Lookup, self.look_up()).await?;
-        self.until(deadline, Stage::Connect, async {
+        let remote = self.look_up();
+        let remote = self.goal.until(deadline, Stage::Lookup, remote).await?;
+        let connecting = async {
             let local = SocketAddr::new(self.local, 0);
             let stream = self.stack.connect(local, remote).await;
             let stream = stream.map_err(|source| self.connect_error(source))?;
@@ -64,49 +66,23 @@ impl StackDialer {
             let nodelay = stream.set_nodelay(true);
             nodelay.map_err(|source| self.connect_error(source))?;
             Ok((stream, remote))
-        })
-        .await
+        };
+        self.goal.until(deadline, Stage::Connect, connecting).await
     }
 
     async fn look_up(&self) -> Result<SocketAddr, DialError> {
-        let not_found = |source| DialError::NotFound {
-            place: self.place.clone(),
-            source,
-        };
         let is_v4 = self.local.is_ipv4();
-        lookup_host((self.place.host.as_str(), self.place.port))
-            .await
-            .map_err(not_found)?
-            .find(|address| address.is_ipv4() == is_v4)
-            .ok_or_else(|| not_found(io::Error::other("the name has no address of this family")))
+        let found = self.goal.look_up(|address| address.is_ipv4() == is_v4);
+        Ok(found.await?[0])
     }
 
     fn connect_error(&self, source: io::Error) -> DialError {
-        let place = self.place.clone();
+        let place = self.goal.place.clone();
         match source.kind() {
             io::ErrorKind::ConnectionRefused => DialError::Refused { place },
-            io::ErrorKind::TimedOut => DialError::TimedOut {
-                place,
-                stage: Stage::Connect,
-                after: self.timeout,
-            },
+            io::ErrorKind::TimedOut => self.goal.timed_out(Stage::Connect),
             _ => DialError::Io { place, source },
         }
-    }
-
-    async fn until<T>(
-        &self,
-        deadline: Instant,
-        stage: Stage,
-        work: impl Future<Output = Result<T, DialError>>,
-    ) -> Result<T, DialError> {
-        timeout_at(deadline, work).await.unwrap_or_else(|_| {
-            Err(DialError::TimedOut {
-                place: self.place.clone(),
-                stage,
-                after: self.timeout,
-            })
-        })
     }
 }
 
@@ -114,10 +90,11 @@ impl Dial for StackDialer {
     type Stream = ClientStream<TcpStream>;
 
     async fn dial(&self) -> Result<Dialled<Self::Stream>, DialError> {
-        let deadline = Instant::now() + self.timeout;
+        let deadline = self.goal.deadline();
         let (raw, peer) = self.dial_until(deadline).await?;
-        let shaking_hands = self.tls.handshake(raw, &self.place);
+        let shaking_hands = self.tls.handshake(raw, &self.goal.place);
         let (native, pin) = self
+            .goal
             .until(deadline, Stage::Handshake, shaking_hands)
             .await?;
         Ok(Dialled { native, pin, peer })
@@ -128,7 +105,7 @@ impl DialClear for StackDialer {
     type Stream = TcpStream;
 
     async fn dial_clear(&self) -> Result<(TcpStream, SocketAddr), DialError> {
-        self.dial_until(Instant::now() + self.timeout).await
+        self.dial_until(self.goal.deadline()).await
     }
 }
 
