@@ -1,6 +1,7 @@
 //! `packhorse shell`
 
 mod completion;
+pub(crate) mod dialogue;
 pub(crate) mod line_input;
 mod observer;
 mod quiet_terminal;
@@ -8,7 +9,6 @@ mod remote_path;
 pub(crate) mod request;
 pub(crate) mod words;
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,12 +23,13 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::completion::RemoteNames;
+use self::dialogue::{Dialogue, Stop, each};
 use self::line_input::LineInput;
 use self::observer::ShellObserver;
 use self::remote_path::resolve;
 use self::request::Request;
 use crate::cat;
-use crate::exit::{CommandError, Exit, OrExit, Outcome, output_ended};
+use crate::exit::{CommandError, Exit, OrExit, Outcome};
 use crate::fetch::{Fetch, client_runtime, client_workers};
 use crate::ls::{Listing, is_root};
 use crate::output::{print, say};
@@ -67,7 +68,7 @@ pub(crate) fn run(settings: ShellSettings) -> Outcome {
     if input.is_interactive() {
         outlive_interrupts(&runtime)?;
     }
-    let shell = Shell {
+    let mut shell = Shell {
         is_interactive: input.is_interactive(),
         runtime,
         server,
@@ -76,7 +77,7 @@ pub(crate) fn run(settings: ShellSettings) -> Outcome {
         destination,
         workers: client_workers()?,
     };
-    shell.run(input)
+    dialogue::hold(&mut shell, input)
 }
 
 /// Where we are, and everything that a request needs.
@@ -97,60 +98,15 @@ enum Found {
     Other,
 }
 
-/// Why a request was not done.
-enum Stop {
-    /// The next one may be.
-    Failed(CommandError),
-    /// Nobody reads what the shell prints.
-    Output(io::Error),
-}
-
-impl From<CommandError> for Stop {
-    fn from(failure: CommandError) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Self {
-        Self::Output(error)
-    }
-}
-
-impl Shell {
-    fn run(mut self, mut input: LineInput) -> Outcome {
-        if self.is_interactive {
-            say(text::shell::welcome());
-        }
-        loop {
-            let prompt = format!("packhorse:/{}> ", shown(&self.here()));
-            let Some(line) = input.next(&prompt)? else {
-                return Ok(Exit::Done);
-            };
-            let done = match Request::parse(&line) {
-                Ok(Request::End) => return Ok(Exit::Done),
-                Ok(request) => self.handle(request),
-                Err(why) => Err(CommandError::usage(why).into()),
-            };
-            match done {
-                Ok(()) => {}
-                Err(Stop::Failed(failure)) => say(failure.error),
-                Err(Stop::Output(error)) => return output_ended(error),
-            }
-        }
+impl Dialogue for Shell {
+    fn prompt(&self) -> String {
+        format!("packhorse:/{}> ", shown(&self.here()))
     }
 
     fn handle(&mut self, request: Request) -> Result<(), Stop> {
         match request {
             Request::Fetch(name) => self.fetch_file(&name),
-            Request::Get(names) => names.iter().try_for_each(|name| match self.fetch(name) {
-                // The others may still come.
-                Err(Stop::Failed(failure)) => {
-                    say(failure.error);
-                    Ok(())
-                }
-                done => done,
-            }),
+            Request::Get(names) => each(&names, |name| self.fetch(name)),
             Request::List { long, path } => self.list(long, &path),
             Request::Change(path) => self.change(&path),
             Request::Where => Ok(print(format_args!("/{}", shown(&self.here())))?),
@@ -159,7 +115,9 @@ impl Shell {
             Request::End => Ok(()),
         }
     }
+}
 
+impl Shell {
     /// Fetches a file whose name was typed and nothing else: a whole directory would surprise.
     fn fetch_file(&mut self, typed: &[u8]) -> Result<(), Stop> {
         let path = self.resolve(typed)?;

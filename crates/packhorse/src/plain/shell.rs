@@ -9,10 +9,11 @@ use tokio::runtime::Runtime;
 
 use super::{Folder, PlainServer, Saved};
 use crate::cat::Shape;
-use crate::exit::{CommandError, Exit, Outcome, output_ended};
+use crate::exit::{CommandError, Exit, Outcome};
 use crate::fetch::{client_runtime, client_workers};
 use crate::output::{print, say};
 use crate::settings::PlainShellSettings;
+use crate::shell::dialogue::{self, Dialogue, Stop, each};
 use crate::shell::line_input::LineInput;
 use crate::shell::request::Request;
 use crate::shell::{interruptible, outlive_interrupts, words};
@@ -35,7 +36,7 @@ pub(crate) fn run(settings: PlainShellSettings) -> Outcome {
     if input.is_interactive() {
         outlive_interrupts(&runtime)?;
     }
-    let shell = PlainShell {
+    let mut shell = PlainShell {
         is_interactive: input.is_interactive(),
         runtime,
         server,
@@ -47,7 +48,11 @@ pub(crate) fn run(settings: PlainShellSettings) -> Outcome {
             client_workers()?,
         ),
     };
-    shell.run(input)
+    say(Text::untranslated(&shell.server.place).because(text::plain::not_verified()));
+    let end = dialogue::hold(&mut shell, input);
+    shell.say_rest();
+    shell.runtime.block_on(shell.server.connection.close());
+    end
 }
 
 struct PlainShell {
@@ -58,68 +63,27 @@ struct PlainShell {
     is_interactive: bool,
 }
 
-/// Why a request was not done.
-enum Stop {
-    /// The next one may be.
-    Failed(CommandError),
-    /// Nobody reads what the shell prints.
-    Output(io::Error),
-}
-
-impl From<CommandError> for Stop {
-    fn from(failure: CommandError) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-impl PlainShell {
-    fn run(mut self, mut input: LineInput) -> Outcome {
-        say(Text::untranslated(&self.server.place).because(text::plain::not_verified()));
-        if self.is_interactive {
-            say(text::shell::welcome());
-        }
-        let prompt = format!("plain://{}> ", self.server.place);
-        let end = loop {
-            let Some(line) = input.next(&prompt)? else {
-                break Ok(Exit::Done);
-            };
-            let done = match Request::parse(&line) {
-                Ok(Request::End) => break Ok(Exit::Done),
-                Ok(request) => self.handle(request),
-                Err(why) => Err(CommandError::usage(why).into()),
-            };
-            match done {
-                Ok(()) => {}
-                Err(Stop::Failed(failure)) => say(failure.error),
-                Err(Stop::Output(error)) => break output_ended(error),
-            }
-        };
-        self.say_rest();
-        self.runtime.block_on(self.server.connection.close());
-        end
+impl Dialogue for PlainShell {
+    fn prompt(&self) -> String {
+        format!("plain://{}> ", self.server.place)
     }
 
     fn handle(&mut self, request: Request) -> Result<(), Stop> {
         self.say_rest();
         match request {
             Request::Fetch(name) => self.fetch(&name),
-            Request::Get(names) => names.iter().try_for_each(|name| match self.fetch(name) {
-                // The others may still come.
-                Err(Stop::Failed(failure)) => {
-                    say(failure.error);
-                    Ok(())
-                }
-                done => done,
-            }),
+            Request::Get(names) => each(&names, |name| self.fetch(name)),
             Request::Show(name) => self.show(&name),
-            Request::Help => print(text::shell::plain_help()).map_err(Stop::Output),
+            Request::Help => Ok(print(text::shell::plain_help())?),
             Request::List { .. } | Request::Change(_) | Request::Where => {
                 Err(CommandError::usage(text::plain::no_directories()).into())
             }
             Request::End => Ok(()),
         }
     }
+}
 
+impl PlainShell {
     fn fetch(&mut self, typed: &[u8]) -> Result<(), Stop> {
         let name = parse(typed)?;
         let local_name = self.local_name(&name)?;
