@@ -9,7 +9,7 @@ pub(crate) const PACE_BYTES: usize = 16 << 10;
 pub(crate) const UNREAD_BYTES_MAX: usize = 16 << 20;
 
 /// An HTTP/1 connection with nothing under way keeps its buffers for so long.
-pub(crate) const REST_TIME: Duration = Duration::from_secs(1);
+pub(crate) const REST_TIME: Duration = Duration::from_millis(250);
 
 /// How much of a README is shown.
 pub(crate) const README_BYTES_MAX: usize = 256 << 10;
