@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::termios::tcgetwinsize;
 
-use crate::output::without_controls;
+use crate::output::laid_out;
 
 /// How large a terminal is, in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl BottomLines {
 
     /// Writes `text`, whole lines of talk, above them.
     pub(crate) fn say(&self, text: &str) {
-        let text = without_controls(text);
+        let text = laid_out(text);
         let drawn = self.lock();
         match drawn.lines.is_empty() {
             true => write_out(&text),

@@ -27,19 +27,21 @@ pub(crate) use self::talk::TalkFlags;
 
 const EXAMPLES: &str = "\
 Examples:
-  packhorse serve ~/photos              serve a directory; prints the address to paste
+  packhorse serve ~/photos              serve a directory; prints its address
   packhorse get ph://KEY@HOST:7225/     fetch all of it, into this directory
   packhorse ls ph://KEY@HOST:7225/      see what is there
-  packhorse shell ph://KEY@HOST:7225/   type the name of one file after the other
+  packhorse shell ph://KEY@HOST:7225/   fetch files by typing their names
   packhorse talk HOST:9000              talk to whoever listens there
   packhorse bench ph://KEY@HOST:7225/   see what holds downloads from there back
-  packhorse demo                        see the main part of it happen, with nothing set up
+  packhorse demo                        see it happen, with nothing set up
 
-An ADDRESS is ph://KEY@HOST:PORT/PATH. It holds the key, so keep it as you would a password: `-`
-reads it from standard input, and the variable PACKHORSE_ADDRESS serves where none is given.
+An ADDRESS is ph://KEY@HOST:PORT/PATH. It holds the key, so keep it as you would
+a password: `-` reads it from standard input, and the variable PACKHORSE_ADDRESS
+serves where none is given.
 
-Exit codes: 0 all done, 1 some files failed, 2 usage, 3 no connection, 4 key or identity refused,
-5 integrity could not be reached, 6 input or output on this machine failed.";
+Exit codes: 0 all done, 1 some files failed, 2 usage, 3 no connection, 4 key or
+identity refused, 5 integrity could not be reached, 6 input or output on this
+machine failed.";
 
 /// Moves files from one machine to others over TCP, every byte verified
 #[derive(Debug, Parser)]

@@ -7,13 +7,14 @@ use std::io::{self, Write};
 use rustix::termios::tcgetwinsize;
 
 use crate::text::Text;
+use crate::text::wrapping::wrap;
 
 /// Says something to the person; never with a secret in it.
 ///
 /// What a peer wrote must be escaped; should some of it come through in the words of a library, it
 /// can still do nothing to a terminal.
 pub(crate) fn say(words: impl Into<Text>) {
-    let text = without_controls(&format!("{}\n", words.into()));
+    let text = laid_out(&format!("{}\n", words.into()));
     // If nobody listens to the talk, the work goes on.
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
@@ -43,6 +44,19 @@ pub(crate) fn terminal_columns() -> Option<usize> {
         .ok()
         .or_else(told)
         .filter(|&columns| columns > 0)
+}
+
+/// `text`, whole lines of talk, as it can be written to standard error: harmless, and on a terminal
+/// broken between words.
+#[must_use]
+pub(crate) fn laid_out(text: &str) -> String {
+    let harmless = without_controls(text);
+    let columns = tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 {
+        return harmless;
+    }
+    let lines = harmless.lines().map(|line| wrap(line, columns) + "\n");
+    lines.collect()
 }
 
 /// `text` with every control character but the line feed escaped.

@@ -7,7 +7,7 @@ use clap::Args;
 const EXAMPLES: &str = "\
 Examples:
   packhorse demo
-  packhorse demo --directory /mnt/disk    on that disk; needs some 150 MB there for a moment";
+  packhorse demo --directory /mnt/disk    on that disk; needs 150 MB";
 
 /// Serve a sample tree to several clients, kill one, resume it, and verify it all
 #[derive(Debug, Args)]

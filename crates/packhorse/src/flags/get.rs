@@ -13,12 +13,12 @@ use crate::time_span::TimeSpan;
 
 const EXAMPLES: &str = "\
 Examples:
-  packhorse get ph://KEY@host:7225/                 all that the server has, into this directory
+  packhorse get ph://KEY@host:7225/                 all of it, into here
   packhorse get ph://KEY@host:7225/a.iso -o /tmp    one file, into /tmp
   packhorse get ph://KEY@host:7225/docs --exclude '*.tmp' --overwrite
   packhorse get ph://KEY@host:7225/a.tar -o - | tar x
   packhorse get - < address.txt                     the key is not seen in `ps`
-  packhorse get plain://host:7225/a.txt             in the plain mode: nothing is verified
+  packhorse get plain://host:7225/a.txt             plain mode: not verified
 
 How far it is shows on a terminal only. On a pipe come what fails and a last line; --json says how
 far it is once a second.

@@ -10,7 +10,7 @@ use crate::text::{Text, usage};
 
 const EXAMPLES: &str = "\
 Examples:
-  packhorse listen                       hear whoever connects to port 7225, and answer by typing
+  packhorse listen                       on port 7225; answer by typing
   packhorse listen :9000 --echo          send back what comes
   packhorse listen :9000 --reply ok --once
   packhorse listen :9000 --exec 'tr a-z A-Z'

@@ -5,7 +5,7 @@ use clap::Args;
 const EXAMPLES: &str = "\
 Examples:
   packhorse ls ph://KEY@host:7225/          the names in the root
-  packhorse ls -lR ph://KEY@host:7225/docs  everything below docs, with size and time
+  packhorse ls -lR ph://KEY@host:7225/docs  all below docs, in full
   packhorse ls --json - < address.txt       for programs";
 
 /// List what a server has

@@ -12,7 +12,7 @@ use crate::time_span::TimeSpan;
 
 const EXAMPLES: &str = "\
 Examples:
-  packhorse serve                          this directory, on all addresses, with a fresh key
+  packhorse serve                          this directory, with a fresh key
   packhorse serve a.iso b.iso              two files and nothing else
   packhorse serve --key-file ~/.key data   the same address at every start
   packhorse serve --once --listen 192.168.1.5:7000 report.pdf

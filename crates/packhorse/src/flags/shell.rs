@@ -11,7 +11,7 @@ const EXAMPLES: &str = "\
 Examples:
   packhorse shell ph://KEY@host:7225/
   packhorse shell ph://KEY@host:7225/ --prefix new     a.txt becomes newa.txt
-  packhorse shell plain://host:7225                    in the plain mode: nothing is verified
+  packhorse shell plain://host:7225                    plain: not verified
   printf 'a.txt\\nb.txt\\n' | packhorse shell ph://KEY@host:7225/ -o /tmp
 
 Type a file name to fetch it, `help` for all commands, an empty line to end.";

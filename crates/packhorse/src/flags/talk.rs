@@ -7,7 +7,7 @@ use crate::time_span::TimeSpan;
 
 const EXAMPLES: &str = "\
 Examples:
-  packhorse talk 192.168.1.5:9000            what is typed is sent, what comes is printed
+  packhorse talk 192.168.1.5:9000            send what is typed
   echo hello | packhorse talk host:9000 --timeout 2s
   packhorse talk host:9000 --hex < request.bin
   packhorse talk --tls host:443 --trust-first-use

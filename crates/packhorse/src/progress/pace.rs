@@ -9,6 +9,9 @@ const WINDOW: Duration = Duration::from_secs(8);
 /// Before this much was seen, a guess would be a lie.
 const WINDOW_MIN: Duration = Duration::from_millis(1500);
 
+/// Nor where less than this has come of much more: it may be all there is to the small files.
+const DONE_BYTES_MIN: u64 = 16 << 10;
+
 /// What was done at some moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sample {
@@ -47,6 +50,10 @@ impl Pace {
     pub(super) fn left(&self, bytes: u64, files: u64) -> Option<Duration> {
         let (first, last) = (self.samples.front()?, self.samples.back()?);
         if last.at - first.at < WINDOW_MIN {
+            return None;
+        }
+        let done = (last.received + last.kept).saturating_sub(first.received + first.kept);
+        if done < DONE_BYTES_MIN.min(bytes) {
             return None;
         }
         let time = |rest: u64, speed: f64| match rest {
@@ -103,6 +110,8 @@ mod tests {
         assert_eq!(pace(&[]).rate(), None);
         assert_eq!(pace(&[(0, 0, 0), (100, 1000, 1)]).left(1000, 1), None);
         assert_eq!(pace(&[(0, 0, 0), (2000, 0, 0)]).left(1000, 1), None);
+        // The small files have come, and nothing of the large one: it would have said 71 hours.
+        assert_eq!(pace(&[(0, 0, 0), (2000, 8, 3)]).left(60_000_000, 1), None);
         let many_small = pace(&[(0, 0, 0), (2000, 2000, 100)]);
         assert_eq!(many_small.left(0, 100), Some(Duration::from_secs(2)));
     }

@@ -14,7 +14,7 @@ texts! {
 Packhorse moves files from one machine to others over TCP, every byte verified.
 
 On the machine that has the files:
-  packhorse serve ~/photos              prints the address to paste, and a URL for browsers
+  packhorse serve ~/photos              prints the address to paste
 
 On the machine that needs them, with the address pasted:
   packhorse get ph://KEY@HOST:7225/     all of it, into this directory
@@ -28,7 +28,7 @@ Plain messages over TCP:
 With nothing set up:
   packhorse demo                        the main job, done and proven here
 
-`packhorse --help` names all commands, `packhorse COMMAND --help` the flags of one."
+`packhorse --help` names all commands, `packhorse COMMAND --help` one's flags."
         zh "\
 Packhorse 通过 TCP 在机器之间传送文件，每个字节都经过校验。
 

@@ -72,6 +72,25 @@ fn without_a_command_the_first_steps_are_shown() {
     }
 }
 
+/// A terminal breaks a longer line, and an example is hard to read then.
+#[test]
+fn examples_fit_on_a_terminal() {
+    let sandbox = Sandbox::new();
+    let mut shown = sandbox.run(&[]).code(2).stderr;
+    shown += sandbox.run(&["--help"]).code(0).text();
+    for command in COMMANDS {
+        shown += sandbox.run(&[command, "--help"]).code(0).text();
+    }
+    let examples: Vec<_> = shown
+        .lines()
+        .filter(|line| line.contains("packhorse "))
+        .collect();
+    assert!(examples.len() > 40, "{}", examples.len());
+    for line in examples {
+        assert!(line.len() <= 80, "{} columns: {line}", line.len());
+    }
+}
+
 #[test]
 fn the_version_is_the_packages() {
     let ended = Sandbox::new().run(&["--version"]).code(0);

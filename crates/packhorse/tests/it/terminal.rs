@@ -206,6 +206,8 @@ fn the_shell_completes_names_and_remembers_lines() {
     terminal.send("", "Up");
     terminal.wait_for("packhorse:/dir> cat dir/inner.txt");
     terminal.send("", "C-c");
+    // What comes along with a Ctrl-C is given up with the line.
+    terminal.wait_for("cat dir/inner.txt\npackhorse:/dir>");
     terminal.send("", "Enter");
     terminal.wait_for("code=0");
 }
