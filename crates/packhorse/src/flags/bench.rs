@@ -10,8 +10,8 @@ use crate::time_span::TimeSpan;
 
 const EXAMPLES: &str = "\
 Examples:
-  packhorse bench ph://KEY@host:7225/              all of it, and the disk that this directory is on
-  packhorse bench ph://KEY@host:7225/big.iso       how fast the server reads that very file
+  packhorse bench ph://KEY@host:7225/              all of it, and this disk
+  packhorse bench ph://KEY@host:7225/big.iso       reading that very file
   packhorse bench ph://KEY@host:7225/ -o /mnt/disk --time 10s
   packhorse bench ph://KEY@host:7225/ --connections 1
 
