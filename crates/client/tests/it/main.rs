@@ -6,6 +6,7 @@
 // The lint's exception for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used)]
 
+mod bench;
 mod changes;
 mod connections;
 mod cuts;
