@@ -65,7 +65,7 @@ texts! {
 
     /// How the source disk was measured.
     source_note(bytes: &str) {
-        en "{bytes} read and hashed there, from disk or memory"
+        en "{bytes} read and hashed, from disk or memory"
         zh "对方读取并计算哈希 {bytes}（磁盘或内存）"
     }
 
