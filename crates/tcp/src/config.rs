@@ -9,9 +9,12 @@ use crate::congestion::Congestion;
 pub struct Config {
     /// The largest IP packet sent, and what the announced MSS is derived from; bytes.
     pub mtu_bytes: u32,
-    /// What the receiver holds for a reader who is behind, and so the largest window
+    /// The most that the receiver holds for a reader who is behind, and so the largest window
     /// it opens; bytes, 1 GiB at most.
     pub receive_buffer_bytes: u64,
+    /// What it holds at first, if that is less; it grows with what the user reads in a round
+    /// trip. Bytes.
+    pub receive_buffer_initial_bytes: u64,
     /// What `write` accepts before the peer has acknowledged it; bytes.
     pub send_buffer_bytes: u64,
     /// Whether small segments wait for an acknowledgement (RFC 9293 §3.7.4).
@@ -99,7 +102,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             mtu_bytes: 1_500,
-            receive_buffer_bytes: 4 << 20,
+            receive_buffer_bytes: 16 << 20,
+            receive_buffer_initial_bytes: 256 << 10,
             send_buffer_bytes: 4 << 20,
             nagle: true,
             delayed_ack: Duration::from_millis(40),

@@ -121,6 +121,7 @@ impl Connection {
         let mut stats = self.stats;
         self.sender.describe(&mut stats);
         stats.steps += self.receiver.as_ref().map_or(0, Receiver::steps);
+        stats.receive_buffer = self.receiver.as_ref().map_or(0, Receiver::capacity);
         stats
     }
 
@@ -192,12 +193,16 @@ impl Connection {
     ///
     /// What had arrived before a failure can still be read.
     pub fn read(&mut self, now: Instant, bytes_max: usize) -> Read {
-        let _ = now;
+        self.read_within(now, bytes_max, u64::MAX)
+    }
+
+    /// Like `read`; the receive buffer may grow by `spare` bytes.
+    pub(crate) fn read_within(&mut self, now: Instant, bytes_max: usize, spare: u64) -> Read {
         if let Some(receiver) = &mut self.receiver
             && receiver.readable() > 0
             && bytes_max > 0
         {
-            let (data, update) = receiver.read(bytes_max);
+            let (data, update) = receiver.read(bytes_max, now, spare);
             if update && self.state.can_receive() {
                 receiver.demand_ack();
             }
@@ -263,6 +268,11 @@ impl Connection {
     #[must_use]
     pub fn readable(&self) -> u64 {
         self.receiver.as_ref().map_or(0, Receiver::readable)
+    }
+
+    /// By how much the receive buffer has grown, bytes.
+    pub(crate) fn receive_grown(&self) -> u64 {
+        self.receiver.as_ref().map_or(0, Receiver::grown)
     }
 
     /// What follows from whatever came in.

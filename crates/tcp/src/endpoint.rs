@@ -177,17 +177,21 @@ impl Endpoint {
 
     /// [`Connection::read`]; `Read::End` for a connection that was released.
     pub fn read(&mut self, now: Instant, id: ConnectionId, bytes_max: usize) -> Read {
+        let growth = self.table.receive_growth();
         let Some(entry) = self.table.get_mut(id) else {
             return Read::End;
         };
         if entry.stage == Stage::Released {
             return Read::End;
         }
-        let outcome = entry.connection.read(now, bytes_max);
+        let spare = self.config.receive_growth_bytes_max.saturating_sub(growth);
+        let outcome = entry.connection.read_within(now, bytes_max, spare);
         if outcome == Read::Pending {
             entry.connection.shed();
         }
-        if entry.connection.owes_ack(now) {
+        let owes_ack = entry.connection.owes_ack(now);
+        self.table.follow_growth(id);
+        if owes_ack {
             self.touch(id);
         }
         outcome
@@ -244,6 +248,12 @@ impl Endpoint {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.table.len()
+    }
+
+    /// By how much the receive buffers of all connections have grown, bytes.
+    #[must_use]
+    pub fn receive_growth(&self) -> u64 {
+        self.table.receive_growth()
     }
 
     /// Connections whose handshake is not complete, of those that peers began.

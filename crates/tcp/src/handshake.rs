@@ -215,6 +215,12 @@ pub(crate) fn agree(config: &Config, remote: IpAddr, peer: &Options) -> Agreemen
     }
 }
 
+/// The window of our SYN, which is not scaled (RFC 7323 §2.2).
+pub(crate) fn window(config: &Config) -> u16 {
+    let held = config.receive_buffer_bytes;
+    u16::try_from(held.min(config.receive_buffer_initial_bytes)).unwrap_or(u16::MAX)
+}
+
 /// What we can take and send in one packet, without regard to options (RFC 6691).
 pub(crate) fn own_mss(config: &Config, remote: IpAddr) -> u64 {
     let headers = Packet::header_bytes(remote) as u64;
@@ -296,7 +302,7 @@ mod tests {
         assert_eq!((options.window_scale, options.timestamps), (None, None));
         let first = Handshake::new(&config, Role::Active, None, now);
         let options = first.options(&config, 0, V4, now);
-        assert!(options.sack_permitted && options.window_scale == Some(7));
+        assert!(options.sack_permitted && options.window_scale == Some(9));
         assert_eq!(options.timestamps.map(|stamp| stamp.echo), Some(0));
     }
 }

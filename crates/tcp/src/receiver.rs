@@ -3,8 +3,12 @@
 mod ack_schedule;
 mod read_queue;
 mod reassembly;
+mod right_sizing;
 mod sack_report;
 mod window;
+
+use alloc::boxed::Box;
+use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -15,6 +19,8 @@ use crate::wire::{SackBlock, SackBlocks};
 use ack_schedule::AckSchedule;
 use read_queue::ReadQueue;
 use reassembly::Reassembly;
+pub(crate) use right_sizing::Echo;
+use right_sizing::RightSizing;
 use sack_report::SackReport;
 use window::ReceiveWindow;
 pub(crate) use window::{SHIFT_MAX, shift_for};
@@ -28,6 +34,8 @@ pub(crate) struct Receiver {
     /// What the peer was last told of it.
     last_ack_sent: u64,
     window: ReceiveWindow,
+    /// From the first data on.
+    sizing: Option<Box<RightSizing>>,
     ready: ReadQueue,
     reassembly: Reassembly,
     report: SackReport,
@@ -59,7 +67,14 @@ impl Receiver {
             space,
             next,
             last_ack_sent: next,
-            window: ReceiveWindow::new(next, config.receive_buffer_bytes, mss, shift),
+            window: ReceiveWindow::new(
+                next,
+                config.receive_buffer_initial_bytes,
+                config.receive_buffer_bytes,
+                mss,
+                shift,
+            ),
+            sizing: None,
             ready: ReadQueue::default(),
             reassembly: Reassembly::new(config.reassembly_pieces_max),
             report: SackReport::default(),
@@ -135,9 +150,31 @@ impl Receiver {
         arrival
     }
 
+    /// `bytes` have come in a segment that echoes `echo`; the handshake, or what we sent, has
+    /// measured `round_trip`.
+    pub(crate) fn on_arrival(
+        &mut self,
+        bytes: u64,
+        echo: Option<Echo>,
+        round_trip: Option<Duration>,
+        now: Instant,
+    ) {
+        let sizing = self
+            .sizing
+            .get_or_insert_with(|| Box::new(RightSizing::new(round_trip)));
+        sizing.on_arrival(bytes, self.next, self.window.edge(), echo, now);
+    }
+
     /// Gives the user at most `bytes_max` bytes; true if the peer should hear of the room.
-    pub(crate) fn read(&mut self, bytes_max: usize) -> (Bytes, bool) {
+    ///
+    /// The window may grow by `spare` bytes.
+    pub(crate) fn read(&mut self, bytes_max: usize, now: Instant, spare: u64) -> (Bytes, bool) {
         let data = self.ready.pop(bytes_max);
+        if let Some(sizing) = &mut self.sizing
+            && let Some(wanted) = sizing.on_read(data.len() as u64, now)
+        {
+            self.window.resize(wanted, spare);
+        }
         let update = self.window.is_update_due(self.next, self.ready.len());
         (data, update)
     }
@@ -145,6 +182,16 @@ impl Receiver {
     /// Bytes that wait for the user.
     pub(crate) fn readable(&self) -> u64 {
         self.ready.len()
+    }
+
+    /// What is held at most for a reader who is behind.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.window.capacity()
+    }
+
+    /// By how much it has grown.
+    pub(crate) fn grown(&self) -> u64 {
+        self.window.grown(self.next, self.ready.len())
     }
 
     /// Pieces looked at one by one so far.

@@ -280,6 +280,11 @@ impl Sender {
         self.has_unacked().then_some(self.progress_at)
     }
 
+    /// The smoothed round trip, if it was ever measured.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.rtt.smoothed()
+    }
+
     pub(crate) fn rto(&self) -> Duration {
         self.timer.rto(&self.rtt)
     }

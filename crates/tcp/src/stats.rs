@@ -66,6 +66,8 @@ pub struct Stats {
     pub cwnd: u64,
     /// The slow-start threshold, bytes; `u64::MAX` before the first loss.
     pub ssthresh: u64,
+    /// What the receiver holds at most for a reader who is behind, as it has grown; bytes.
+    pub receive_buffer: u64,
     /// The peer's window, bytes.
     pub send_window: u64,
     /// Bytes thought to be on the way to the peer.

@@ -27,6 +27,7 @@ impl Pair {
             connection: Config {
                 mtu_bytes: MTU_BYTES as u32,
                 receive_buffer_bytes: BUFFER_BYTES as u64,
+                receive_buffer_initial_bytes: BUFFER_BYTES as u64,
                 send_buffer_bytes: BUFFER_BYTES as u64,
                 pacing: false,
                 time_wait: Duration::from_millis(1),

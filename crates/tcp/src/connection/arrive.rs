@@ -3,10 +3,12 @@
 use super::Connection;
 use crate::event::{Event, Failure};
 use crate::handshake::Role;
+use crate::receiver::Echo;
 use crate::sender::{Ack, AckClass};
 use crate::seq::SequenceSpace;
 use crate::state::State;
 use crate::time::Instant;
+use crate::timestamps;
 use crate::wire::{Flags, Segment};
 
 /// What is done with a segment before its acknowledgement and its data are looked at.
@@ -300,6 +302,19 @@ impl Connection {
             return;
         }
         let arrival = receiver.take(start, &segment.payload, fin, now);
+        if arrival.ready > 0 || arrival.out_of_order {
+            let stamp = segment
+                .options
+                .timestamps
+                .filter(|_| self.timestamps.is_some());
+            let echo = stamp.and_then(|stamp| {
+                let age = timestamps::age(self.timestamp_offset, stamp.echo, now)?;
+                let value = stamp.echo;
+                Some(Echo { value, age })
+            });
+            let bytes = segment.payload.len() as u64;
+            receiver.on_arrival(bytes, echo, self.sender.round_trip(), now);
+        }
         self.stats.bytes_received += arrival.ready;
         self.stats.out_of_order_segments += u64::from(arrival.out_of_order);
         self.stats.duplicate_segments +=

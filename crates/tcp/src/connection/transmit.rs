@@ -96,9 +96,7 @@ impl Connection {
         );
         syn.flags = Flags::SYN;
         syn.options = handshake.options(&self.config, self.timestamp_offset, remote, now);
-        // RFC 7323 §2.2: the window of a SYN is not scaled.
-        let window = self.config.receive_buffer_bytes.min(u64::from(u16::MAX));
-        syn.window = u16::try_from(window).unwrap_or(u16::MAX);
+        syn.window = handshake::window(&self.config);
         Some(syn)
     }
 

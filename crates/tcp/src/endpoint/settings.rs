@@ -16,6 +16,9 @@ pub struct EndpointConfig {
     pub syn_cookies: bool,
     /// Pairs of ends in TIME-WAIT; beyond it the one that would end first ends now.
     pub time_wait_max: usize,
+    /// By how much the receive buffers of all connections may have grown together, bytes; then
+    /// none grows, and those that need far less than they have give back what they can.
+    pub receive_growth_bytes_max: u64,
     /// Packets that belong to no connection and were not fetched; beyond it there are no more.
     pub outbox_packets_max: usize,
 }
@@ -28,6 +31,7 @@ impl Default for EndpointConfig {
             half_open_max: 1_024,
             syn_cookies: true,
             time_wait_max: 65_536,
+            receive_growth_bytes_max: 1 << 30,
             outbox_packets_max: 1_024,
         }
     }

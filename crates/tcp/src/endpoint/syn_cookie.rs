@@ -12,7 +12,7 @@ use siphasher::sip::SipHasher24;
 
 use super::ends::Ends;
 use crate::config::Config;
-use crate::handshake::{Handshake, Role};
+use crate::handshake::{self, Handshake, Role};
 use crate::seq::SeqNumber;
 use crate::time::Instant;
 use crate::timestamps;
@@ -72,8 +72,7 @@ impl SynCookies {
         if let Some(stamp) = &mut answer.options.timestamps {
             stamp.value = with_options(stamp.value, &peer);
         }
-        let window = config.receive_buffer_bytes.min(u64::from(u16::MAX));
-        answer.window = u16::try_from(window).unwrap_or(u16::MAX);
+        answer.window = handshake::window(config);
         Packet {
             source: local,
             destination: remote,

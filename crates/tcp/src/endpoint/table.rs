@@ -44,6 +44,8 @@ pub(super) struct Entry {
     is_linked: bool,
     /// What stands in `Table::alarms` for it: its deadline, or an earlier time.
     alarm: Option<Deadline>,
+    /// What of `Table::receive_growth` is this connection's.
+    receive_growth: u64,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +57,8 @@ pub(super) struct Table {
     half_open: usize,
     /// What was found last: most packets are for the same connection as the one before.
     last: Option<(SocketAddr, SocketAddr, ConnectionId)>,
+    /// By how much receive buffers have grown, bytes.
+    receive_growth: u64,
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +74,19 @@ impl Table {
 
     pub(super) fn half_open(&self) -> usize {
         self.half_open
+    }
+
+    pub(super) fn receive_growth(&self) -> u64 {
+        self.receive_growth
+    }
+
+    /// Counts by how much a connection's receive buffer has grown by now.
+    pub(super) fn follow_growth(&mut self, id: ConnectionId) {
+        if let Some(entry) = self.get_mut(id) {
+            let grown = entry.connection.receive_grown();
+            let before = core::mem::replace(&mut entry.receive_growth, grown);
+            self.receive_growth = self.receive_growth - before + grown;
+        }
     }
 
     pub(super) fn contains(&self, ends: &Ends) -> bool {
@@ -109,6 +126,7 @@ impl Table {
             has_events: false,
             is_linked: true,
             alarm: None,
+            receive_growth: 0,
         }));
         self.id(index)
     }
@@ -143,7 +161,8 @@ impl Table {
         self.unlink(id);
         self.set_alarm(id, None);
         self.leave_half_open(id);
-        if self.get(id).is_some() {
+        if let Some(entry) = self.get(id) {
+            self.receive_growth -= entry.receive_growth;
             let slot = &mut self.slots[id.index as usize];
             slot.entry = None;
             // After 2^32 connections in one slot an id comes again; it must be long forgotten.

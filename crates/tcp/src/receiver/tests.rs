@@ -88,6 +88,48 @@ fn a_fin_that_contradicts_what_arrived_is_ignored() {
     assert_eq!(take(&mut receiver, 50, 50).ready, 150);
 }
 
+/// A peer that sends as fast as it likes, and says what it likes of the round trip: what the user
+/// does not read makes the window no larger.
+#[test]
+fn nobody_but_the_reader_makes_the_window_grow() {
+    let config = Config {
+        receive_buffer_initial_bytes: 100_000,
+        receive_buffer_bytes: 10_000_000,
+        ..Config::default()
+    };
+    let space = SequenceSpace::new(SeqNumber::new(7));
+    for reads in [false, true] {
+        let mut receiver = Receiver::new(&config, space, 1_460, 8);
+        let segment = Bytes::from(vec![1; 1_000]);
+        for round in 0..100_000_u32 {
+            let now = Instant::from_millis(1_000_000 + u64::from(round) / 10);
+            let at = receiver.next();
+            receiver.take(at, &segment, false, now);
+            let millis = if reads { 50 } else { round % 60_000 };
+            let age = Duration::from_millis(millis.into());
+            let value = round / 10;
+            receiver.on_arrival(1_000, Some(Echo { value, age }), None, now);
+            if reads {
+                receiver.read(usize::MAX, now, u64::MAX);
+            } else if round % 100 == 0 {
+                // Ten bytes in 10 ms.
+                receiver.read(10, now, u64::MAX);
+            }
+            receiver.window_field();
+        }
+        assert_eq!(
+            receiver.capacity() > 500_000,
+            reads,
+            "{}",
+            receiver.capacity()
+        );
+        if !reads {
+            assert!(receiver.readable() <= 100_000 + 256);
+            assert_eq!(receiver.capacity(), 100_000);
+        }
+    }
+}
+
 proptest! {
     /// Whatever arrives in whatever order: what is read is what was sent, in order.
     #[test]
@@ -102,11 +144,11 @@ proptest! {
             receiver.take(FIRST + at as u64, &payload, false, Instant::default());
             prop_assert!(receiver.next() <= receiver.edge());
             prop_assert!(receiver.readable() <= 3_000);
-            got.extend_from_slice(&receiver.read(read).0);
+            got.extend_from_slice(&receiver.read(read, Instant::default(), 0).0);
             receiver.window_field();
         }
         while receiver.readable() > 0 {
-            got.extend_from_slice(&receiver.read(usize::MAX).0);
+            got.extend_from_slice(&receiver.read(usize::MAX, Instant::default(), 0).0);
         }
         prop_assert_eq!(&got[..], &sent[..got.len()]);
         prop_assert_eq!(receiver.next(), FIRST + got.len() as u64);

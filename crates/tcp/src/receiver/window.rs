@@ -4,15 +4,19 @@
 pub(crate) const SHIFT_MAX: u8 = 14;
 
 /// The largest window: 65,535 shifted by 14 (RFC 7323 §2.2).
-const WINDOW_BYTES_MAX: u64 = (u16::MAX as u64) << SHIFT_MAX;
+const WINDOW_BYTES_MAX: u32 = (u16::MAX as u32) << SHIFT_MAX;
 
 /// What was promised, and what there is room for.
 #[derive(Debug)]
 pub(super) struct ReceiveWindow {
     /// Behind the last position that the peer may use; it never moves back (SHLD-14).
     edge: u64,
+    /// What may be held, promised or not; it begins with `initial`.
     capacity: u64,
-    mss: u64,
+    initial: u32,
+    /// The most that it grows to.
+    limit: u32,
+    mss: u32,
     shift: u8,
 }
 
@@ -27,13 +31,50 @@ pub(crate) fn shift_for(capacity: u64) -> u8 {
 
 impl ReceiveWindow {
     /// The window of a SYN, which is not scaled, was offered from `next` on.
-    pub(super) fn new(next: u64, capacity: u64, mss: u64, shift: u8) -> Self {
-        let capacity = capacity.min(WINDOW_BYTES_MAX);
+    ///
+    /// `initial` bytes may be held, and `limit` at most however it grows.
+    pub(super) fn new(next: u64, initial: u64, limit: u64, mss: u64, shift: u8) -> Self {
+        let shift = shift.min(SHIFT_MAX);
+        let clip = |bytes: u64| {
+            u32::try_from(bytes)
+                .unwrap_or(u32::MAX)
+                .min(WINDOW_BYTES_MAX)
+        };
+        let initial = clip(initial).min(clip(limit));
         Self {
-            edge: next + capacity.min(u64::from(u16::MAX)),
-            capacity,
-            mss,
-            shift: shift.min(SHIFT_MAX),
+            edge: next + u64::from(initial.min(u16::MAX.into())),
+            capacity: initial.into(),
+            initial,
+            // More than the window can tell of is of no use.
+            limit: clip(limit).min(u32::from(u16::MAX) << shift).max(initial),
+            mss: clip(mss),
+            shift,
+        }
+    }
+
+    /// What may be held.
+    pub(super) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// What of it has been promised or is kept ready beyond what every receiver has.
+    pub(super) fn grown(&self, next: u64, unread: u64) -> u64 {
+        let promised = self.edge.saturating_sub(next) + unread;
+        self.capacity
+            .max(promised)
+            .saturating_sub(self.initial.into())
+    }
+
+    /// Holds `wanted` bytes from now on if it held less, with at most `spare` bytes more.
+    ///
+    /// With nothing to spare, it gives back what is far more than it wants. What was promised
+    /// stays so (RFC 9293 §3.8.6, SHLD-14): the edge waits until there is room before it.
+    pub(super) fn resize(&mut self, wanted: u64, spare: u64) {
+        let wanted = wanted.clamp(self.initial.into(), self.limit.into());
+        if wanted > self.capacity {
+            self.capacity += (wanted - self.capacity).min(spare);
+        } else if spare == 0 && wanted < self.capacity / 2 {
+            self.capacity = wanted;
         }
     }
 
@@ -73,7 +114,7 @@ impl ReceiveWindow {
         let wanted = next + self.capacity.saturating_sub(unread);
         let gained = wanted.saturating_sub(self.edge);
         let left = self.edge.saturating_sub(next);
-        let worth = if left < 2 * self.mss {
+        let worth = if left < 2 * u64::from(self.mss) {
             self.step()
         } else {
             self.step().max(self.capacity / 4)
@@ -83,7 +124,7 @@ impl ReceiveWindow {
 
     /// The least by which the edge moves (RFC 9293 §3.8.6.2.2, MUST-39).
     fn step(&self) -> u64 {
-        (self.capacity / 2).min(self.mss).max(1)
+        (self.capacity / 2).min(self.mss.into()).max(1)
     }
 }
 
@@ -107,7 +148,7 @@ mod tests {
     /// RFC 9293 §3.8.6.2.2 (MUST-39): by a segment, or by half of a small buffer.
     #[test]
     fn the_edge_moves_by_a_segment_or_not_at_all() {
-        let mut window = ReceiveWindow::new(1_000, 10_000, 1_460, 0);
+        let mut window = ReceiveWindow::new(1_000, 10_000, 10_000, 1_460, 0);
         assert_eq!(window.field(1_000, 0), 10_000);
         assert_eq!(window.field(3_000, 2_000), 8_000);
         assert_eq!(
@@ -116,7 +157,7 @@ mod tests {
             "1,400 bytes are not worth it"
         );
         assert_eq!(window.field(3_000, 500), 9_500);
-        let mut small = ReceiveWindow::new(1_000, 1_000, 1_460, 0);
+        let mut small = ReceiveWindow::new(1_000, 1_000, 1_000, 1_460, 0);
         assert_eq!(small.field(2_000, 1_000), 0);
         assert_eq!(small.field(2_000, 501), 0);
         assert_eq!(small.field(2_000, 500), 500);
@@ -124,7 +165,7 @@ mod tests {
 
     #[test]
     fn an_update_is_due_once_it_is_worth_a_segment() {
-        let mut window = ReceiveWindow::new(1_000, 10_000, 1_000, 0);
+        let mut window = ReceiveWindow::new(1_000, 10_000, 10_000, 1_000, 0);
         assert_eq!(window.field(11_000, 10_000), 0);
         assert!(!window.is_update_due(11_000, 9_001));
         assert!(window.is_update_due(11_000, 9_000));
@@ -142,7 +183,7 @@ mod tests {
     fn rounding_neither_takes_back_nor_runs_away() {
         for shift in [0, 5, 14] {
             let capacity = 100_000;
-            let mut window = ReceiveWindow::new(1_000, capacity, 1_460, shift);
+            let mut window = ReceiveWindow::new(1_000, capacity, capacity, 1_460, shift);
             let mut next = 1_000;
             let mut edge = window.edge();
             for _ in 0..200_000 {
@@ -155,5 +196,38 @@ mod tests {
             }
             assert!(edge - 1_000 <= capacity + (1 << shift), "{shift}: {edge}");
         }
+    }
+    /// RFC 9293 §3.8.6 (SHLD-14): what is given back was not promised, or is waited for.
+    #[test]
+    fn the_edge_never_moves_back() {
+        let mut window = ReceiveWindow::new(1_000, 50_000, 200_000, 1_460, 2);
+        window.resize(500_000, 100_000);
+        assert_eq!(
+            (window.capacity(), window.grown(1_000, 0)),
+            (150_000, 100_000)
+        );
+        window.field(1_000, 0);
+        let edge = window.edge();
+        assert_eq!(edge, 151_000);
+        window.resize(60_000, 1);
+        assert_eq!(window.capacity(), 150_000, "nobody else needs it");
+        window.resize(60_000, 0);
+        assert_eq!(window.capacity(), 60_000);
+        assert_eq!(window.grown(1_000, 0), 100_000, "the peer may use it still");
+        for (next, unread) in [(1_000, 0), (50_000, 20_000), (91_000, 0)] {
+            window.field(next, unread);
+            assert_eq!(window.edge(), edge, "{next}");
+        }
+        assert_eq!(window.grown(91_000, 0), 10_000);
+        window.field(100_000, 0);
+        assert_eq!(window.edge(), 160_000);
+    }
+
+    /// RFC 7323 §2.3: a window that is not scaled tells of 65,535 bytes.
+    #[test]
+    fn it_grows_no_further_than_the_scale_lets_it() {
+        let mut window = ReceiveWindow::new(1_000, 10_000, 1 << 20, 1_460, 0);
+        window.resize(u64::MAX, u64::MAX);
+        assert_eq!(window.capacity(), 65_535);
     }
 }

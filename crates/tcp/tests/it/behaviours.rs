@@ -405,6 +405,7 @@ fn b16_the_window_in_a_syn_is_unscaled() {
     let config = Config {
         window_scale: true,
         receive_buffer_bytes: 1 << 20,
+        receive_buffer_initial_bytes: 1 << 20,
         ..plain()
     };
     let options = Options {

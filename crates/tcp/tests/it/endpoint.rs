@@ -581,6 +581,46 @@ fn idle_connections_ask_for_nothing() {
     }
 }
 
+/// However many connections read fast: together they grow by what is allowed, those that end give
+/// it back, and a window that was offered is never taken back (RFC 9293 §3.8.6).
+#[test]
+fn receive_buffers_grow_within_one_limit() {
+    const GROWTH_MAX: u64 = 300_000;
+    let mut net = Net::new(EndpointConfig {
+        receive_growth_bytes_max: GROWTH_MAX,
+        ..config()
+    });
+    let listener = net.listen(10);
+    let clients: Vec<_> = (0..4).map(|_| net.connect()).collect();
+    net.pass(Duration::from_millis(50));
+    let servers: Vec<_> = clients
+        .iter()
+        .map(|_| net.ends[SERVER].accept(listener).unwrap())
+        .collect();
+    let mut most = 0;
+    for _ in 0..100 {
+        for client in &clients {
+            net.ends[CLIENT].write(net.now, *client, Bytes::from(vec![7; 2_000_000]));
+        }
+        net.pass(Duration::from_millis(20));
+        for server in &servers {
+            while let Read::Data(_) = net.ends[SERVER].read(net.now, *server, usize::MAX) {}
+        }
+        let grown = net.ends[SERVER].receive_growth();
+        // Rounding to the unit of the scale may add one to each.
+        assert!(grown <= GROWTH_MAX + 4 * 512, "{grown}");
+        most = most.max(grown);
+    }
+    assert!(most >= GROWTH_MAX, "{most}");
+    for (client, server) in clients.into_iter().zip(servers) {
+        net.ends[CLIENT].abort(net.now, client);
+        net.ends[CLIENT].release(net.now, client);
+        net.ends[SERVER].release(net.now, server);
+    }
+    net.pass(Duration::from_secs(1));
+    assert_eq!(net.ends[SERVER].receive_growth(), 0);
+}
+
 /// Most of what an idle connection takes; the `idle_connections` example measures all of it.
 #[test]
 #[cfg(target_pointer_width = "64")]
