@@ -252,7 +252,9 @@ impl Application {
             return false;
         }
         let most = left.min(self.plan.write_chunk_bytes as u64);
-        let length = self.random.between(1..=most) as usize;
+        let length = self.random.between(1..=most);
+        // A byte more than fits is cut short as any more would be, and is sooner made.
+        let length = length.min(self.host.writable() + 1) as usize;
         let data = self.ours.bytes(self.progress.written, length);
         let taken = self.host.write(now, &data);
         self.progress.written += taken as u64;

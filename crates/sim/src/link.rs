@@ -68,6 +68,8 @@ pub enum Loss {
     },
     /// The packets with these numbers, counted from 0 in the order of sending.
     Chosen(Vec<u64>),
+    /// The last of each so many.
+    Every(u64),
 }
 
 /// What happened to the packets of a link: every fault that really fired.
@@ -291,6 +293,7 @@ impl Link {
                 self.is_bad && self.random.chance(*bad)
             }
             Loss::Chosen(indices) => indices.contains(&index),
+            Loss::Every(count) => (index + 1).is_multiple_of(*count),
         }
     }
 

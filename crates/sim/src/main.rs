@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use packhorse_sim::link::{LinkConfig, Loss};
@@ -11,7 +12,7 @@ use packhorse_sim::report::{Report, explain};
 use packhorse_sim::scenario::Scenario;
 use packhorse_sim::script::{Library, Variant};
 use packhorse_sim::world::Side;
-use packhorse_sim::{fuzz, goodput, pcapng, time_sequence};
+use packhorse_sim::{Instant, fuzz, goodput, pcapng, time_sequence};
 use packhorse_tcp::congestion::Congestion;
 
 /// A deterministic world for the tests of Packhorse's TCP.
@@ -85,16 +86,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Command::Goodput => match goodput::measure() {
-            Ok(cells) => {
-                print!("{}", goodput::table(&cells));
-                ExitCode::SUCCESS
-            }
-            Err(fault) => {
-                eprintln!("{fault}");
-                ExitCode::FAILURE
-            }
-        },
+        Command::Goodput => goodput(),
         Command::Stream { bytes } => stream(bytes),
         Command::Script { paths, wanted } => scripts(&paths, wanted),
     }
@@ -145,16 +137,36 @@ fn world(seed: u64, file: Option<&Path>) -> ExitCode {
     code
 }
 
+fn goodput() -> ExitCode {
+    let goodputs: Result<Vec<_>, _> = goodput::Cell::all().map(|cell| cell.measure()).collect();
+    match goodputs {
+        Ok(goodputs) => {
+            print!("{}", goodput::table(&goodputs));
+            ExitCode::SUCCESS
+        }
+        Err(fault) => {
+            eprintln!("{fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn stream(bytes: u64) -> ExitCode {
     let link = LinkConfig {
         packet_bytes_max: 9000,
         loss: Loss::Independent(200),
         ..LinkConfig::default()
     };
-    match goodput::transfer(Congestion::Cubic, link, bytes, 1) {
-        Ok(time) => {
+    let mut path = goodput::Path::new(Congestion::Cubic, link, bytes, 1);
+    match path.read_until(Instant::default() + Duration::from_secs(24 * 3_600)) {
+        Ok(read) if read == bytes => {
+            let time = path.now().saturating_since(Instant::default());
             println!("{bytes} bytes came as they were sent, in {time:?} of virtual time");
             ExitCode::SUCCESS
+        }
+        Ok(read) => {
+            eprintln!("only {read} bytes came in a day");
+            ExitCode::FAILURE
         }
         Err(fault) => {
             eprintln!("{fault}");

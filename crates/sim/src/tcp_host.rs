@@ -76,6 +76,13 @@ impl TcpHost {
         connection.map_or(0, |connection| connection.write(now, data))
     }
 
+    /// How many bytes would be taken now.
+    #[must_use]
+    pub fn writable(&self) -> u64 {
+        let connection = self.connection.as_ref();
+        connection.map_or(0, Connection::writable)
+    }
+
     /// Reads up to `most` bytes.
     pub fn read(&mut self, now: Instant, most: usize) -> Reading {
         self.pass(now);

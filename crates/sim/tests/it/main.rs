@@ -12,6 +12,8 @@ mod goodput;
 mod path;
 #[cfg(target_os = "linux")]
 mod product;
+mod response;
+mod right_sizing;
 mod scripts;
 mod traces;
 mod worlds;
