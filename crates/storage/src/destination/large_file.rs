@@ -1,8 +1,8 @@
 //! A file that arrives in groups, in any order and from many threads.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use packhorse_protocol::content::{GroupHash, GroupIndex, GroupRange, group_length};
 use packhorse_protocol::entry::FileInfo;
@@ -36,6 +36,9 @@ pub struct LargeFile {
     site: Arc<Site>,
     unfinished: Unfinished,
     file: File,
+    /// Held while a group is written. The system lets one in at a time too, and has the others spin
+    /// for it, each on a processor that could hash or receive meanwhile.
+    turn: Mutex<()>,
     parent: RelativePath,
     name: Name,
     path: RelativePath,
@@ -94,6 +97,7 @@ impl Destination {
             site: Arc::clone(&self.site),
             unfinished,
             file,
+            turn: Mutex::default(),
             parent,
             name,
             path: path.clone(),
@@ -277,6 +281,7 @@ impl LargeFile {
             site,
             unfinished,
             file,
+            turn: _,
             parent,
             name,
             path,
@@ -305,6 +310,7 @@ impl LargeFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let end = offset + bytes.len() as u64;
         let is_hole = || match self.file.next_data(offset) {
             Ok(Some(data)) => Ok(data.start >= end),
