@@ -107,6 +107,7 @@ fn run_scales(plan: &Plan, scene: &Scene) -> anyhow::Result<()> {
 }
 
 fn run_cases(plan: &Plan, scene: &Scene) -> anyhow::Result<()> {
+    let mut summary = Vec::new();
     for case in &plan.cases {
         case.data_set().make(&scene.data(), &plan.sizes)?;
         let peers = able(plan, scene, *case);
@@ -126,6 +127,11 @@ fn run_cases(plan: &Plan, scene: &Scene) -> anyhow::Result<()> {
             }
         }
         table::print(*case, &rows, scene);
+        summary.push(table::summary(*case, &rows));
+    }
+    if summary.len() > 1 {
+        println!("\n## all\n\n| work | packhorse | others, and which part of their time that is |");
+        println!("| --- | --- | --- |\n{}", summary.join("\n"));
     }
     Ok(())
 }

@@ -40,6 +40,11 @@ impl Row {
     fn wall(&self) -> f64 {
         self.median(|run| run.wall)
     }
+
+    /// The peer's name, as a cell of a table.
+    fn shown_name(&self) -> String {
+        self.peer.name.replace('|', "\\|")
+    }
 }
 
 /// Prints the medians of a case as a table in Markdown, each peer's commands, and how far the goals
@@ -51,7 +56,7 @@ pub(super) fn print(case: Case, rows: &[Row], scene: &Scene) {
     println!("| tool | wall s | packhorse takes | CPU s client / server | client MiB | |");
     println!("| --- | --- | --- | --- | --- | --- |");
     for row in rows {
-        let name = row.peer.name;
+        let name = row.shown_name();
         let wall = row.wall();
         // A single wrong or failed run is worse than a slow one.
         let remark = row.failure.as_deref().unwrap_or(row.peer.traits);
@@ -83,6 +88,32 @@ pub(super) fn print(case: Case, rows: &[Row], scene: &Scene) {
     }
 }
 
+/// A row of the table of all cases: what we took, what each peer took, and which part of that ours
+/// is.
+pub(super) fn summary(case: Case, rows: &[Row]) -> String {
+    let (ours, peers): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.peer.is_ours());
+    let ours = ours.first().map_or(f64::NAN, |row| row.wall());
+    let peers: Vec<_> = peers
+        .iter()
+        .map(|row| match row.failure {
+            Some(_) => format!("{} fails", row.shown_name()),
+            None => {
+                let (name, wall) = (row.shown_name(), row.wall());
+                format!("{name} {} ({:.2})", seconds(wall), ours / wall)
+            }
+        })
+        .collect();
+    format!("| {case} | {} | {} |", seconds(ours), peers.join(", "))
+}
+
+/// With three digits, or in ms.
+fn seconds(seconds: f64) -> String {
+    match seconds {
+        _ if seconds < 0.1 => format!("{:.0} ms", seconds * 1000.0),
+        _ => format!("{seconds:.2} s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::peer::PEERS;
@@ -107,5 +138,30 @@ mod tests {
             }
             assert!((row.wall() - median).abs() < 1e-9, "{walls:?}");
         }
+    }
+
+    #[test]
+    fn a_summary_has_ratios_and_failures() {
+        let row = |name: &str, wall: Option<f64>| {
+            let peer = PEERS.iter().find(|peer| peer.name == name).unwrap();
+            let mut row = Row::new(peer);
+            row.add(wall.map_or(Err(anyhow::anyhow!("wrong")), |wall| {
+                Ok(Measured {
+                    wall,
+                    client_cpu: 0.0,
+                    server_cpu: 0.0,
+                    client_mib: 0.0,
+                    server_mib: 0.0,
+                })
+            }));
+            row
+        };
+        let rows = [
+            row("packhorse", Some(0.05)),
+            row("tar|nc|tar", Some(0.2)),
+            row("rsyncd", None),
+        ];
+        let expected = "| tree | 50 ms | tar\\|nc\\|tar 0.20 s (0.25), rsyncd fails |";
+        assert_eq!(summary(Case::Tree, &rows), expected);
     }
 }
