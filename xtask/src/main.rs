@@ -10,6 +10,7 @@ mod bench;
 mod kill_loop;
 mod mutate;
 mod package;
+mod picture;
 mod python;
 mod rust_code;
 mod suite;
@@ -32,6 +33,8 @@ usage: cargo xtask COMMAND
   package [--check]
                 make the Debian package; with --check from a build for development, which is
                 then installed, looked at, and removed (as root)
+  picture [--check]
+                take the README's picture of a terminal, or see that it is still true; needs tmux
 ";
 
 fn main() -> ExitCode {
@@ -50,6 +53,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
         Some("kill-loop") => kill_loop::run(&workspace_root()?, &arguments.collect::<Vec<_>>()),
         Some("mutate") => mutate::run(&workspace_root()?, &arguments.collect::<Vec<_>>()),
         Some("package") => package::run(&workspace_root()?, &arguments.collect::<Vec<_>>()),
+        Some("picture") => picture::run(&workspace_root()?, &arguments.collect::<Vec<_>>()),
         Some("bench") => bench::run(&workspace_root()?, &arguments.collect::<Vec<_>>()),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
