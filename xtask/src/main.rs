@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 mod bench;
+mod count;
 mod kill_loop;
 mod mutate;
 mod package;
@@ -27,6 +28,9 @@ usage: cargo xtask COMMAND
                 kill clients and servers at N random moments and damage what they leave
   bench [CASE...]
                 Packhorse and its peers in turn; `bench --help` says more
+  count [--keep] [NAME...]
+                count the instructions of the hot paths under valgrind, and compare them with
+                crates/sim/hot_paths.txt; with --keep write that anew
   mutate [WORD...]
                 break the rules of the TCP crate one by one, those whose name or script holds
                 a WORD or all, and see that each is noticed by its script; takes a while
@@ -55,6 +59,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
         Some("package") => package::run(&workspace_root()?, &arguments.collect::<Vec<_>>()),
         Some("picture") => picture::run(&workspace_root()?, &arguments.collect::<Vec<_>>()),
         Some("bench") => bench::run(&workspace_root()?, &arguments.collect::<Vec<_>>()),
+        Some("count") => count::run(&workspace_root()?, &arguments.collect::<Vec<_>>()),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)
