@@ -17,6 +17,7 @@ Examples:
 
 Without --reply, --echo or --exec, what is typed goes to the newest peer, `@2 text` to the second,
 `@all text` to all. A line is a message; so is what comes without a line end, after 200 ms.
+COMMAND is started anew for each message, so very many of them take their time.
 Standard output holds what peers do and say, a line each; what is not plain text in it is escaped.
 Nothing is encrypted, and anyone may connect.";
 
