@@ -25,7 +25,7 @@ use crate::keep_alive::KeepAliveTimer;
 use crate::receiver::Receiver;
 use crate::sender::Sender;
 use crate::state::State;
-use crate::stats::Stats;
+use crate::stats::{Counters, Stats};
 use crate::time::Instant;
 use crate::timestamps::TimestampState;
 use crate::transmit::Transmit;
@@ -73,8 +73,7 @@ pub struct Connection {
     reset: Option<Box<Segment>>,
     failure: Option<Failure>,
     events: EventQueue,
-    /// Without what is looked up when it is asked for.
-    stats: Stats,
+    stats: Counters,
 }
 
 /// What `read` gives.
@@ -118,7 +117,7 @@ impl Connection {
     /// What happened so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let mut stats = self.stats;
+        let mut stats = self.stats.stats();
         self.sender.describe(&mut stats);
         stats.steps += self.receiver.as_ref().map_or(0, Receiver::steps);
         stats.receive_buffer = self.receiver.as_ref().map_or(0, Receiver::capacity);

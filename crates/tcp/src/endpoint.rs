@@ -96,7 +96,7 @@ impl Endpoint {
             cookies: SynCookies::new(key),
             ports: Ports::new(key),
             listeners: Listeners::default(),
-            table: Table::default(),
+            table: Table::new(key),
             time_waits: TimeWaits::new(config.time_wait_max),
             dirty: VecDeque::new(),
             eventful: VecDeque::new(),

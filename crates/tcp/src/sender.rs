@@ -16,7 +16,7 @@ pub(crate) use transmit::{Outgoing, Room};
 use crate::config::Config;
 use crate::congestion::{self, Congestion, CongestionControl, Start};
 use crate::deadline::{Deadline, Reason};
-use crate::delivery_rate::{DeliveryRate, RateSample};
+use crate::delivery_rate::DeliveryRate;
 use crate::pacing::Pacer;
 use crate::rack::Rack;
 use crate::rto::RetransmitTimer;
@@ -52,7 +52,8 @@ pub(crate) struct Sender {
     /// When RACK gives up the next segment.
     reordering_due: Option<Instant>,
     phase: Phase,
-    episode: Option<Episode>,
+    /// Seldom there.
+    episode: Option<Box<Episode>>,
     undo_limit: UndoLimit,
     /// Bytes that duplicate acknowledgements of a peer without SACK stand for.
     presumed_bytes: u64,
@@ -61,8 +62,6 @@ pub(crate) struct Sender {
     controller: Box<dyn CongestionControl>,
     pacer: Pacer,
     rate: DeliveryRate,
-    /// What the last acknowledgement measured.
-    sample: Option<RateSample>,
     probe: WindowProbe,
     /// When a small segment goes out though the window is small.
     small_due: Option<Instant>,
@@ -154,7 +153,6 @@ impl Sender {
             controller: settings.controller(),
             pacer: Pacer::default(),
             rate: DeliveryRate::default(),
-            sample: None,
             probe: WindowProbe::new(config.rto.max),
             small_due: None,
             urge: Urge::None,

@@ -16,7 +16,7 @@ use crate::receiver::Receiver;
 use crate::sender::{Agreed, Sender};
 use crate::seq::{SeqNumber, SequenceSpace};
 use crate::state::State;
-use crate::stats::Stats;
+use crate::stats::Counters;
 use crate::time::Instant;
 use crate::timestamps::TimestampState;
 use crate::user_timeout;
@@ -125,7 +125,7 @@ impl Connection {
             reset: None,
             failure: None,
             events: EventQueue::default(),
-            stats: Stats::default(),
+            stats: Counters::default(),
             config,
         }
     }

@@ -1,9 +1,13 @@
 //! The connections, by number and by their ends, and when each needs the clock.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use core::hash::Hasher;
 use core::net::SocketAddr;
+
+use hashbrown::HashTable;
+use siphasher::sip::SipHasher24;
 
 use super::accept_queue::ListenerId;
 use super::ends::Ends;
@@ -48,11 +52,14 @@ pub(super) struct Entry {
     receive_growth: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Table {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    by_ends: BTreeMap<Ends, u32>,
+    /// Places in `slots` of those that are linked, by a hash of their ends that nobody outside
+    /// can foresee.
+    by_ends: HashTable<u32>,
+    key: [u8; 16],
     alarms: BTreeSet<(Instant, u32)>,
     half_open: usize,
     /// What was found last: most packets are for the same connection as the one before.
@@ -68,6 +75,20 @@ struct Slot {
 }
 
 impl Table {
+    /// An empty one; `key` must be random.
+    pub(super) fn new(key: [u8; 16]) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_ends: HashTable::new(),
+            key,
+            alarms: BTreeSet::new(),
+            half_open: 0,
+            receive_growth: 0,
+            last: None,
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
@@ -90,11 +111,13 @@ impl Table {
     }
 
     pub(super) fn contains(&self, ends: &Ends) -> bool {
-        self.by_ends.contains_key(ends)
+        self.find(ends).is_some()
     }
 
     pub(super) fn find(&self, ends: &Ends) -> Option<ConnectionId> {
-        self.by_ends.get(ends).map(|&index| self.id(index))
+        let is_it = |index: &u32| ends_in(&self.slots, *index) == Some(*ends);
+        let index = self.by_ends.find(hash(self.key, ends), is_it)?;
+        Some(self.id(*index))
     }
 
     /// The connection between these ends, if it is the one remembered.
@@ -118,7 +141,6 @@ impl Table {
         });
         self.half_open += usize::from(matches!(stage, Stage::HalfOpen(_)));
         let ends = Ends::new(connection.local(), connection.remote());
-        self.by_ends.insert(ends, index);
         self.slots[index as usize].entry = Some(Box::new(Entry {
             connection,
             stage,
@@ -128,6 +150,14 @@ impl Table {
             alarm: None,
             receive_growth: 0,
         }));
+        let Self {
+            slots,
+            by_ends,
+            key,
+            ..
+        } = self;
+        let hash_of = |index: &u32| ends_in(slots, *index).map_or(0, |ends| hash(*key, &ends));
+        by_ends.insert_unique(hash(*key, &ends), index, hash_of);
         self.id(index)
     }
 
@@ -152,7 +182,10 @@ impl Table {
         };
         if core::mem::take(&mut entry.is_linked) {
             let ends = Ends::new(entry.connection.local(), entry.connection.remote());
-            self.by_ends.remove(&ends);
+            let hash = hash(self.key, &ends);
+            if let Ok(found) = self.by_ends.find_entry(hash, |index| *index == id.index) {
+                found.remove();
+            }
             self.last = None;
         }
     }
@@ -251,5 +284,33 @@ impl Table {
     fn id(&self, index: u32) -> ConnectionId {
         let generation = self.slots[index as usize].generation;
         ConnectionId { index, generation }
+    }
+}
+
+/// The ends of the connection in a slot.
+fn ends_in(slots: &[Slot], index: u32) -> Option<Ends> {
+    let entry = slots.get(index as usize)?.entry.as_ref()?;
+    let connection = &entry.connection;
+    Some(Ends::new(connection.local(), connection.remote()))
+}
+
+fn hash(key: [u8; 16], ends: &Ends) -> u64 {
+    let mut hasher = SipHasher24::new_with_key(&key);
+    hasher.write(ends.as_bytes());
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Most of what a connection with nothing under way takes; the rest are its controller,
+    /// its slot and its places in the tables (`examples/idle_connections.rs` has the sum).
+    const ENTRY_BYTES_MAX: usize = 1_768;
+
+    #[test]
+    fn a_connection_is_small() {
+        let bytes = size_of::<Entry>();
+        assert!(bytes <= ENTRY_BYTES_MAX, "{bytes} bytes");
     }
 }

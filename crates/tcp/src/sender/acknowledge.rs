@@ -4,8 +4,9 @@ use core::ops::Range;
 
 use super::Sender;
 use super::recovery::Phase;
+use crate::delivery_rate::RateSample;
 use crate::scoreboard::Sent;
-use crate::stats::Stats;
+use crate::stats::Counters;
 use crate::time::Instant;
 use crate::timestamps;
 use crate::wire::SackBlocks;
@@ -56,6 +57,8 @@ pub(super) struct Report {
     pub(super) echo: Option<u32>,
     /// As it was before.
     pub(super) before: Before,
+    /// The rate of delivery, once it is measured.
+    pub(super) rate: Option<RateSample>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +88,7 @@ impl Sender {
     }
 
     /// Takes an acknowledgement; one that is old or beyond what was sent changes nothing.
-    pub(crate) fn handle_ack(&mut self, now: Instant, ack: &Ack, stats: &mut Stats) -> AckClass {
+    pub(crate) fn handle_ack(&mut self, now: Instant, ack: &Ack, stats: &mut Counters) -> AckClass {
         let class = self.classify_ack(ack.ack);
         let acked = match class {
             AckClass::Repeat => 0,
@@ -101,11 +104,11 @@ impl Sender {
     }
 
     /// Draws every consequence of an acknowledgement that moves SND.UNA by `acked`.
-    fn take_in(&mut self, now: Instant, ack: &Ack, acked: u64, stats: &mut Stats) {
+    fn take_in(&mut self, now: Instant, ack: &Ack, acked: u64, stats: &mut Counters) {
         let was_closed = self.is_window_closed();
         let window_changed = self.window.update(ack.seq, ack.ack, ack.window, acked > 0);
-        let report = self.take_report(ack, acked, window_changed, stats);
-        self.measure(now, &report, stats);
+        let mut report = self.take_report(ack, acked, window_changed, stats);
+        report.rate = self.measure(now, &report, stats);
         self.buffer.release(ack.ack);
         self.react(now, ack.ack, &report, stats);
         if was_closed && !self.is_window_closed() && acked == 0 {
@@ -134,7 +137,6 @@ impl Sender {
     fn note_no_news(&mut self, ack: &Ack) {
         self.window.update(ack.seq, ack.ack, ack.window, false);
         self.delivered.clear();
-        self.sample = None;
         self.reordering_due = None;
         self.probe.stop();
         self.timer.stop();
@@ -147,7 +149,7 @@ impl Sender {
         ack: &Ack,
         acked: u64,
         window_changed: bool,
-        stats: &mut Stats,
+        stats: &mut Counters,
     ) -> Report {
         let before = Before {
             in_flight: self.in_flight(),
@@ -187,6 +189,7 @@ impl Sender {
             empty,
             echo: ack.echo,
             before,
+            rate: None,
         }
     }
 
@@ -241,7 +244,12 @@ impl Sender {
     }
 
     /// Takes the round trip and the rate of delivery.
-    fn measure(&mut self, now: Instant, report: &Report, stats: &mut Stats) {
+    fn measure(
+        &mut self,
+        now: Instant,
+        report: &Report,
+        stats: &mut Counters,
+    ) -> Option<RateSample> {
         // Karn (RFC 6298 §3): of segments sent again it is not known which one is answered,
         // and what is acknowledged with them may have waited behind them.
         let repeated = self.delivered.iter().any(|sent| sent.retransmitted);
@@ -265,10 +273,11 @@ impl Sender {
         let latest = self.delivered.iter().max_by_key(|sent| sent.transmission);
         let latest = latest.map(|sent| (sent.sent_at, sent.mark));
         let least = self.rtt.least();
-        self.sample = self.rate.on_delivered(now, report.delivered, latest, least);
-        if let Some(rate) = self.sample.and_then(|sample| sample.bytes_per_second()) {
+        let sample = self.rate.on_delivered(now, report.delivered, latest, least);
+        if let Some(rate) = sample.and_then(|sample| sample.bytes_per_second()) {
             stats.delivery_rate = rate;
         }
+        sample
     }
 
     /// Whether an acknowledgement seems to repeat one that was lost.
@@ -364,7 +373,7 @@ mod tests {
             steps in prop::collection::vec((0_u8..8, 0_u64..12, 0_u64..40), 1..80),
         ) {
             let mut twins = [sender(sack, pacing), sender(sack, pacing)];
-            let mut stats = [Stats::default(); 2];
+            let mut stats = [Counters::default(); 2];
             let (mut now, mut seq) = (Instant::from_millis(100), FIRST);
             let room = Room { again: 100, new: 100, segments_max: 4 };
             for (step, count, millis) in steps {

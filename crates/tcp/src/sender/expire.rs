@@ -2,12 +2,12 @@
 
 use super::{Sender, Urge};
 use crate::deadline::Reason;
-use crate::stats::Stats;
+use crate::stats::Counters;
 use crate::time::Instant;
 
 impl Sender {
     /// Does what is due by `now`.
-    pub(crate) fn handle_timeout(&mut self, now: Instant, stats: &mut Stats) {
+    pub(crate) fn handle_timeout(&mut self, now: Instant, stats: &mut Counters) {
         while let Some(deadline) = self.poll_timeout()
             && deadline.at() <= now
         {
@@ -39,7 +39,7 @@ impl Sender {
         self.timer.restart(now);
     }
 
-    fn handle_window_probe(&mut self, now: Instant, stats: &mut Stats) {
+    fn handle_window_probe(&mut self, now: Instant, stats: &mut Counters) {
         let rto = self.rto();
         self.probe.on_sent(now, rto);
         if self.is_window_closed() && self.has_unacked() {

@@ -1,5 +1,7 @@
 //! Finding losses, and what is done about them.
 
+use alloc::boxed::Box;
+
 use super::acknowledge::Report;
 use super::{Sender, Urge};
 use crate::congestion::{Acked, Congested};
@@ -7,7 +9,7 @@ use crate::prr::Prr;
 use crate::rack::DUPLICATE_THRESHOLD;
 use crate::scoreboard::SentStatus;
 use crate::spurious::Episode;
-use crate::stats::Stats;
+use crate::stats::Counters;
 use crate::tail_loss::ProbeOutcome;
 use crate::time::Instant;
 use crate::timestamps::{is_before, ticks};
@@ -33,7 +35,7 @@ impl Sender {
     }
 
     /// Looks for losses in what an acknowledgement reports, and answers them.
-    pub(super) fn react(&mut self, now: Instant, ack: u64, report: &Report, stats: &mut Stats) {
+    pub(super) fn react(&mut self, now: Instant, ack: u64, report: &Report, stats: &mut Counters) {
         self.tell_rack(now, ack, report);
         self.judge_episode(ack, report, stats);
         self.leave_recovery(ack);
@@ -60,7 +62,7 @@ impl Sender {
     }
 
     /// A segment is given up because its reordering window is over (RFC 8985 §6.2 step 5).
-    pub(super) fn handle_reordering_timeout(&mut self, now: Instant, stats: &mut Stats) {
+    pub(super) fn handle_reordering_timeout(&mut self, now: Instant, stats: &mut Counters) {
         let before = self.board.lost_bytes();
         self.detect_losses(now);
         if self.count_lost(before, stats) && matches!(self.phase, Phase::Open) {
@@ -71,7 +73,7 @@ impl Sender {
     }
 
     /// The retransmission timer has run out (RFC 6298 §5.4 to §5.6).
-    pub(super) fn handle_rto(&mut self, now: Instant, stats: &mut Stats) {
+    pub(super) fn handle_rto(&mut self, now: Instant, stats: &mut Counters) {
         stats.rtos += 1;
         // RFC 2018 §8: the first segment cannot be at the peer and yet not acknowledged,
         // unless the peer has thrown away what it reported (behaviour 12).
@@ -100,7 +102,7 @@ impl Sender {
             Some(episode) if goes_on => episode.give_up_forward(),
             episode => {
                 let began_after = self.board.transmissions();
-                *episode = Some(Episode::timeout(began_after));
+                *episode = Some(Box::new(Episode::timeout(began_after)));
             }
         }
         self.phase = Phase::Loss {
@@ -150,7 +152,7 @@ impl Sender {
     }
 
     /// Undoes what was done about a loss, if there was none.
-    fn judge_episode(&mut self, ack: u64, report: &Report, stats: &mut Stats) {
+    fn judge_episode(&mut self, ack: u64, report: &Report, stats: &mut Counters) {
         let Some(episode) = &mut self.episode else {
             return;
         };
@@ -241,7 +243,7 @@ impl Sender {
     }
 
     /// Whether more is lost than `before`; counts it.
-    fn count_lost(&mut self, before: u64, stats: &mut Stats) -> bool {
+    fn count_lost(&mut self, before: u64, stats: &mut Counters) -> bool {
         let more = self.board.lost_bytes().saturating_sub(before);
         stats.segments_lost += more.div_ceil(self.settings.mss);
         more > 0
@@ -251,13 +253,13 @@ impl Sender {
         Congested { now, flight }
     }
 
-    fn enter_recovery(&mut self, now: Instant, report: &Report, stats: &mut Stats) {
+    fn enter_recovery(&mut self, now: Instant, report: &Report, stats: &mut Counters) {
         // RecoverFS of RFC 9937 §6.1: what was in flight before this acknowledgement.
         let flight = report.before.outstanding - report.before.sacked;
         self.begin_recovery(now, flight, stats);
     }
 
-    fn begin_recovery(&mut self, now: Instant, flight: u64, stats: &mut Stats) {
+    fn begin_recovery(&mut self, now: Instant, flight: u64, stats: &mut Counters) {
         stats.fast_recoveries += 1;
         self.controller.on_loss(&self.congested(now, flight));
         let target = self.controller.slow_start_threshold();
@@ -265,7 +267,8 @@ impl Sender {
             point: self.board.next(),
             prr: Prr::new(flight, target),
         };
-        self.episode = Some(Episode::fast(self.board.transmissions()));
+        let episode = Episode::fast(self.board.transmissions());
+        self.episode = Some(Box::new(episode));
         self.tail.reset();
     }
 
@@ -300,7 +303,7 @@ impl Sender {
                 window_limited: self.window_limited || filled,
                 acked_to: self.board.unacked(),
                 sent_to: self.board.next(),
-                rate: self.sample,
+                rate: report.rate,
             });
         }
     }

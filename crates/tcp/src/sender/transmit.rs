@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::recovery::Phase;
 use super::{Sender, Urge};
-use crate::stats::Stats;
+use crate::stats::Counters;
 use crate::time::Instant;
 
 /// How long a small segment waits for a window that it fits (RFC 9293 §3.8.6.2.1).
@@ -79,7 +79,7 @@ impl Sender {
         now: Instant,
         room: Room,
         stamp: Option<u32>,
-        stats: &mut Stats,
+        stats: &mut Counters,
     ) -> Option<Outgoing> {
         self.restart_after_idle(now);
         let urge = core::mem::replace(&mut self.urge, Urge::None);
@@ -114,7 +114,8 @@ impl Sender {
     /// Old data before new, each within the windows.
     fn decide(&self, now: Instant, room: Room, urge: Urge) -> Decision {
         let new = self.decide_new(room.new, urge == Urge::Small);
-        let prefers_new = self.episode.is_some_and(|episode| episode.prefers_new())
+        let episode = self.episode.as_ref();
+        let prefers_new = episode.is_some_and(|episode| episode.prefers_new())
             && matches!(new, Decision::New { .. });
         let (chosen, bytes) = match self.board.first_lost() {
             Some(lost) if !prefers_new => {
@@ -252,7 +253,7 @@ impl Sender {
         end: u64,
         now: Instant,
         stamp: Option<u32>,
-        stats: &mut Stats,
+        stats: &mut Counters,
     ) -> Outgoing {
         // A probe of the closed window repeats a byte of a segment that stays as it is.
         let whole = self.board.end_of(start);
@@ -283,7 +284,7 @@ impl Sender {
         segment_bytes: u64,
         urge: Urge,
         now: Instant,
-        stats: &mut Stats,
+        stats: &mut Counters,
     ) -> Outgoing {
         let start = self.board.next();
         let mark = self.rate.on_sent(now, self.board.is_empty());
