@@ -6,6 +6,7 @@ mod library;
 mod parse;
 mod run;
 mod settings;
+mod stack;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::wire::{Flags, TcpOption};
 pub use library::Library;
 pub use parse::ParseError;
 pub use run::{Failure, Variant};
+pub use stack::Stack;
 
 /// A script, read and checked.
 #[derive(Debug, Clone)]

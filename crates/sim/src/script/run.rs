@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::settings::Settings;
-use super::{Action, OptionPattern, Pattern, ReadResult, Script, Step, When};
+use super::{Action, OptionPattern, Pattern, ReadResult, Script, Stack, Step, When};
 use crate::Instant;
 use crate::link::Fate;
 use crate::stream::Stream;
@@ -15,7 +15,7 @@ use crate::tcp_host::{Reading, TcpHost};
 use crate::time_sequence::{Bases, seconds};
 use crate::trace::Trace;
 use crate::wire::{Flags, TcpOption, TcpPacket};
-use crate::world::{Host, Side};
+use crate::world::Side;
 
 /// How much earlier or later than written a segment may come, unless the script says otherwise.
 const TOLERANCE: Duration = Duration::from_millis(1);
@@ -56,7 +56,9 @@ impl Variant {
         }
     }
 
-    fn addresses(self) -> [SocketAddr; 2] {
+    /// The stack's end, and the peer's.
+    #[must_use]
+    pub fn addresses(self) -> [SocketAddr; 2] {
         let (local, remote): (IpAddr, IpAddr) = if self.is_ipv6 {
             (
                 [0xfd3d, 0, 0, 0, 0, 0, 0, 1].into(),
@@ -94,6 +96,21 @@ impl Script {
     /// # Errors
     /// The first step that does not hold.
     pub fn play(&self, variant: Variant) -> Result<(), Box<Failure>> {
+        let settings = self.resolve(variant)?;
+        let [local, remote] = variant.addresses();
+        let config = settings.config.clone();
+        self.play_on(
+            variant,
+            TcpHost::new(local, remote, config, variant.isn_local),
+        )
+    }
+
+    /// Plays it against a host that was configured already.
+    ///
+    /// # Errors
+    /// The first step that does not hold.
+    pub fn play_on(&self, variant: Variant, host: impl Stack) -> Result<(), Box<Failure>> {
+        let settings = self.resolve(variant)?;
         let fail = |line, text: &str, message, transcript| {
             Box::new(Failure {
                 line,
@@ -103,15 +120,13 @@ impl Script {
                 transcript,
             })
         };
-        let settings = Settings::resolve(&self.settings, variant.is_ipv6)
-            .map_err(|error| fail(error.line, &error.text, error.message, String::new()))?;
         if settings
             .is_ipv6_only
             .is_some_and(|only| only != variant.is_ipv6)
         {
             return Ok(());
         }
-        let mut player = Player::new(settings, variant);
+        let mut player = Player::new(settings, variant, host);
         for step in &self.steps {
             player
                 .play(step)
@@ -125,13 +140,25 @@ impl Script {
             None => Ok(()),
         }
     }
+
+    fn resolve(&self, variant: Variant) -> Result<Settings, Box<Failure>> {
+        Settings::resolve(&self.settings, variant.is_ipv6).map_err(|error| {
+            Box::new(Failure {
+                line: error.line,
+                text: error.text,
+                message: error.message,
+                variant,
+                transcript: String::new(),
+            })
+        })
+    }
 }
 
-struct Player {
+struct Player<S> {
     settings: Settings,
     variant: Variant,
     addresses: [SocketAddr; 2],
-    host: TcpHost,
+    host: S,
     now: Instant,
     /// The time of the last step.
     last: Instant,
@@ -144,19 +171,12 @@ struct Player {
     trace: Trace,
 }
 
-impl Player {
-    fn new(settings: Settings, variant: Variant) -> Self {
-        let addresses = variant.addresses();
-        let host = TcpHost::new(
-            addresses[0],
-            addresses[1],
-            settings.config.clone(),
-            variant.isn_local,
-        );
+impl<S: Stack> Player<S> {
+    fn new(settings: Settings, variant: Variant, host: S) -> Self {
         Self {
             settings,
             variant,
-            addresses,
+            addresses: variant.addresses(),
             host,
             now: Instant::default(),
             last: Instant::default(),

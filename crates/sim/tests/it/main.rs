@@ -9,6 +9,8 @@ mod codec;
 mod crowds;
 mod fuzz;
 mod goodput;
+#[cfg(target_os = "linux")]
+mod packetdrill;
 mod path;
 #[cfg(target_os = "linux")]
 mod product;
