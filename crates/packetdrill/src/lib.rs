@@ -13,7 +13,7 @@
 #![cfg(target_os = "linux")]
 #![allow(
     unsafe_code,
-    reason = "C calls in, with pointers: decisions/0022-unsafe-where-c-calls-in.md"
+    reason = "C calls in, with pointers: decisions/0023-unsafe-where-c-calls-in.md"
 )]
 
 mod adapter;
