@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use crate::limits::REST_TIME;
@@ -68,14 +69,23 @@ impl Activity {
     /// Returns once nothing has been under way for a time, and nothing waits to be written: since
     /// when, is the answer.
     pub(crate) async fn until_rest(&self) -> Instant {
-        // Looks now and then, so that a request costs no more for it.
+        // Looks now and then, so that a request costs no more for it; and a second time before it
+        // believes what it sees, since hyper yields in the midst of what it has read.
+        let mut was_resting = false;
         loop {
             let now = Instant::now();
             let since = self.rests_since();
             let deadline = since.unwrap_or(now) + REST_TIME;
             match since {
-                Some(since) if deadline <= now => return since,
-                _ => sleep_until(deadline).await,
+                Some(since) if deadline <= now && was_resting => return since,
+                Some(_) if deadline <= now => {
+                    was_resting = true;
+                    yield_now().await;
+                }
+                _ => {
+                    was_resting = false;
+                    sleep_until(deadline).await;
+                }
             }
         }
     }
@@ -120,6 +130,8 @@ impl Drop for Turn {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -139,5 +151,29 @@ mod tests {
         activity.set_held(false);
         drop(turn);
         assert_eq!(activity.deadline(idle, stall), Instant::now() + idle);
+    }
+
+    /// hyper answers 16 requests that came at once, and yields. If the machine was suspended then,
+    /// or this thread for long, the others must not wait for the client to say more.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_goes_on_before_its_rest_is_believed() {
+        let activity = Arc::new(Activity::new());
+        drop(activity.begin());
+        let last = Instant::now();
+        tokio::time::advance(2 * REST_TIME).await;
+        let mut looks = 0;
+        let going_on = std::future::poll_fn(|_| {
+            looks += 1;
+            if looks == 2 {
+                drop(activity.begin());
+            }
+            Poll::<()>::Pending
+        });
+        let since = tokio::select! {
+            biased;
+            () = going_on => unreachable!(),
+            since = activity.until_rest() => since,
+        };
+        assert_eq!(since, last + 2 * REST_TIME);
     }
 }
