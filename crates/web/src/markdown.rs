@@ -46,6 +46,22 @@ pub(crate) fn render(text: &str) -> Rendered {
     }
 }
 
+/// Whether a line opens more elements in one another than are shown, as no text for people does: the
+/// parser looks at all of them again for every line that follows.
+pub(crate) fn is_bomb(text: &str) -> bool {
+    text.split(['\n', '\r']).any(|line| {
+        let rest =
+            line.trim_start_matches(|it: char| it.is_ascii_digit() || "> \t-+*.)".contains(it));
+        let leading = &line.as_bytes()[..line.len() - rest.len()];
+        let opens = |at: usize| match leading[at] {
+            b'>' => true,
+            b'-' | b'+' | b'*' | b'.' | b')' => matches!(leading.get(at + 1), Some(b' ' | b'\t')),
+            _ => false,
+        };
+        (0..leading.len()).filter(|&at| opens(at)).count() > MARKDOWN_DEPTH_MAX
+    })
+}
+
 /// Writes HTML whose elements are closed in the order in which they were opened.
 #[derive(Debug, Default)]
 struct Writer {
@@ -58,6 +74,7 @@ struct Writer {
     alignments: Vec<Alignment>,
     column: usize,
     in_table_head: bool,
+    in_comment: bool,
     /// How often each name was given to a heading.
     anchors: HashMap<String, usize>,
 }
@@ -90,8 +107,13 @@ impl Writer {
                 self.open.push(closing);
             }
             Event::End(_) => self.end(),
-            Event::Html(text) | Event::InlineHtml(text) if text.starts_with("<!--") => {}
-            Event::Text(text) | Event::Html(text) | Event::InlineHtml(text) => self.text(&text),
+            Event::Text(text) => self.text(&text),
+            // A block comes line by line.
+            Event::Html(text) => self.foreign_markup(&text),
+            Event::InlineHtml(text) => {
+                self.foreign_markup(&text);
+                self.in_comment = false;
+            }
             Event::Code(text) => {
                 self.markup("<code>");
                 self.text(&text);
@@ -210,6 +232,7 @@ impl Writer {
         let Some(closing) = self.open.pop() else {
             return;
         };
+        self.in_comment = false;
         let depth = self.open.len();
         if let Some(picture) = self.picture.take_if(|picture| picture.depth == depth) {
             self.picture(&picture);
@@ -250,6 +273,27 @@ impl Writer {
         match *earlier {
             1 => anchor,
             count => format!("{anchor}-{}", count - 1),
+        }
+    }
+
+    /// Writes HTML that is not ours as text, without its comments.
+    fn foreign_markup(&mut self, html: &str) {
+        let mut rest = html;
+        while !rest.is_empty() {
+            let (mark, passed) = match self.in_comment {
+                true => ("-->", 3),
+                // What follows may be the end already: `<!-->` is a comment.
+                false => ("<!--", 2),
+            };
+            let found = rest.find(mark);
+            let (before, behind) = rest.split_at(found.unwrap_or(rest.len()));
+            if !self.in_comment {
+                self.text(before);
+            }
+            if found.is_some() {
+                self.in_comment = !self.in_comment;
+            }
+            rest = behind.get(passed..).unwrap_or_default();
         }
     }
 
@@ -385,6 +429,11 @@ mod tests {
                 "<p>a &lt;img src=x onerror=alert(1)&gt; b</p>",
             ),
             ("a <!-- b --> c", "<p>a  c</p>"),
+            ("a <!-- b\n--> c", "<p>a  c</p>"),
+            ("a <!--> c", "<p>a  c</p>"),
+            ("<!--\nb\n**c**\n-->\n\nd", "<p>\n</p>\n<p>d</p>"),
+            ("<!-- a --> b <!-- c --> d", "<p> b  d</p>"),
+            ("- <!-- b\n\nc", "<ul>\n<li><p></p>\n</li>\n</ul>\n<p>c</p>"),
             ("```\"><script>\nx\n```", "<pre><code>x\n</code></pre>"),
             ("&lt;b&gt; &amp;quot;", "<p>&lt;b&gt; &amp;quot;</p>"),
             (
@@ -467,6 +516,28 @@ mod tests {
             deepest = deepest.max(open.len());
         }
         open.is_empty().then_some(deepest)
+    }
+
+    #[test]
+    fn what_opens_far_too_much_is_no_text() {
+        let lines = "> ".repeat(20_000) + &"- ".repeat(20_000) + &"a\n".repeat(40_000);
+        for bomb in [
+            &lines,
+            &"1. ".repeat(40),
+            &format!("a\n{}b", ">".repeat(40)),
+            &format!("a\r{}b", "- ".repeat(40)),
+        ] {
+            assert!(is_bomb(bomb), "{}", &bomb[..40]);
+        }
+        let rule = "-".repeat(200);
+        for text in [
+            &rule,
+            "a > b\n".repeat(100).as_str(),
+            "- a\n  1. b\n     > c\n",
+            "",
+        ] {
+            assert!(!is_bomb(text), "{text}");
+        }
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Readme {
         let text = String::from_utf8_lossy(bytes);
         let text = text.trim_start_matches('\u{feff}');
         let is_markdown = name.as_bytes().to_ascii_lowercase().ends_with(b".md");
-        if !is_markdown {
+        if !is_markdown || markdown::is_bomb(text) {
             let text = ReadmeText::Plain(text.to_owned());
             return Self { name, text, is_all };
         }
