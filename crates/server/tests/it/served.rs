@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use packhorse_storage::directory_source::DirectorySource;
 use packhorse_storage::disk::{Disk, DiskCall, DiskHook, Verdict};
 use packhorse_storage::workers::DiskWorkers;
 use tempfile::TempDir;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet, yield_now};
 
 use crate::client::Client;
 use crate::gate::{Gate, Road, Shake};
@@ -61,6 +61,8 @@ pub(crate) struct Served {
     pub(crate) road: Road,
     pub(crate) stop: Stop,
     pub(crate) running: JoinHandle<()>,
+    workers: Arc<DiskWorkers>,
+    threads: usize,
     tree: Tree,
     token: Option<Token>,
 }
@@ -144,11 +146,13 @@ impl Setup {
             pin: [0; 16].into(),
             leave_idle_time: self.leave_idle_time,
         };
-        let server = Server::new(gate, Arc::new(source), workers, settings);
+        let server = Server::new(gate, Arc::new(source), Arc::clone(&workers), settings);
         Served {
             road,
             stop: server.stop(),
             running: tokio::spawn(server.run(self.grace)),
+            workers,
+            threads: self.threads,
             tree,
             token: self.token,
         }
@@ -188,6 +192,25 @@ impl Served {
         let mut client = self.arrive_with(pipe_bytes);
         client.greet().await;
         client
+    }
+
+    /// Lets every task do what it can, and the disk's threads all that was asked of them by then.
+    pub(crate) async fn take_turns(&self) {
+        // One task may have to wake another, and that one the next.
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        // A thread comes here with nothing left of what stood before it in the queue; none goes on
+        // before all are here.
+        let meeting = Arc::new(Barrier::new(self.threads));
+        let mut threads = JoinSet::new();
+        for _ in 0..self.threads {
+            let meeting = Arc::clone(&meeting);
+            threads.spawn(self.workers.run(move || meeting.wait()));
+        }
+        for met in threads.join_all().await {
+            met.unwrap();
+        }
     }
 
     /// Requires that an honest client gets all that it wants.
