@@ -149,11 +149,11 @@ impl Worded for io::Error {
             ErrorKind::UnexpectedEof => "连接提前结束",
             _ => return None,
         };
-        // What a library put there instead of the system's answer says more than its kind.
-        Some(match self.raw_os_error() {
-            Some(code) => format!("{words}（系统错误 {code}）"),
-            None => return None,
-        })
+        match self.raw_os_error() {
+            Some(code) => Some(format!("{words}（系统错误 {code}）")),
+            // What a library put there instead of the system's answer says more than its kind.
+            None => self.get_ref().is_none().then(|| words.to_owned()),
+        }
     }
 }
 
@@ -296,6 +296,13 @@ impl Worded for Failure {
             Self::NoContent => "它是链接，自身没有内容；--follow-links 获取它所指的内容".into(),
             Self::Unexpected { expected, found } => unexpected(expected, found),
         })
+    }
+
+    fn in_english(&self) -> String {
+        match self {
+            Self::Destination(error) => error.in_english(),
+            other => other.to_string(),
+        }
     }
 }
 
@@ -445,6 +452,18 @@ impl Worded for EntryError {
             }
             Self::Io { path, source, .. } => format!("无法处理 `{path}`：{}", chinese(source)),
         })
+    }
+
+    /// Amounts as people read them.
+    fn in_english(&self) -> String {
+        match self {
+            Self::NoRoom { path, needed, free } => format!(
+                "the disk has no room for `{path}`: {} are needed, {} are free",
+                ByteCount(*needed),
+                ByteCount(*free)
+            ),
+            other => other.to_string(),
+        }
     }
 }
 
@@ -637,6 +656,20 @@ mod tests {
 
     use super::*;
     use crate::language::Language;
+
+    #[test]
+    fn an_error_of_the_system_is_told_as_far_as_its_kind_is_all() {
+        let full = ErrorKind::StorageFull;
+        let cases = [
+            (io::Error::from_raw_os_error(28), "磁盘已满（系统错误 28）"),
+            (io::Error::from(full), "磁盘已满"),
+            (io::Error::new(full, "the third disk"), "the third disk"),
+        ];
+        for (error, expected) in cases {
+            let chinese = Language::Chinese.render(|| Text::from(error).to_string());
+            assert_eq!(chinese, expected);
+        }
+    }
 
     #[test]
     fn ways_to_get_no_connection_are_told_apart() {

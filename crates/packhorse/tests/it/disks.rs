@@ -68,7 +68,7 @@ fn a_full_disk_is_said_and_a_later_run_completes() {
     let said = read("first.err");
     assert!(
         said.contains(
-            "packhorse: large: the disk has no room for `large`: 9437184 bytes are needed"
+            "packhorse: large: the disk has no room for `large`: 9.44 MB are needed"
         ),
         "{said}"
     );
