@@ -8,6 +8,7 @@ mod report;
 use std::env;
 use std::io::{self, IsTerminal};
 use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,11 +21,12 @@ use packhorse_client::bench::{
 use packhorse_client::connect::ConnectError;
 use packhorse_client::list::{ListError, ListRequest, list};
 use packhorse_protocol::address::{Address, HostPort};
+use packhorse_protocol::escape::Escaped;
 use packhorse_protocol::limits::GROUP_BYTES;
 use packhorse_protocol::session::Item;
 use packhorse_storage::disk::Disk;
 use packhorse_storage::workers::DiskWorkers;
-use packhorse_storage::write_trial::WriteTrial;
+use packhorse_storage::write_trial::{FREE_BYTES_MIN, WriteTrial};
 use packhorse_transport::processing::{Work, cores};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
@@ -86,7 +88,7 @@ pub(crate) fn run(settings: BenchSettings) -> Outcome {
             }
             return Ok(exit);
         }
-        let style = style(settings.has_colours);
+        let style = style(&settings);
         for line in report(&parts, &settings.destination, style) {
             if let Err(error) = print(line) {
                 return output_ended(error);
@@ -106,14 +108,14 @@ pub(crate) fn run(settings: BenchSettings) -> Outcome {
 }
 
 /// How standard output is written to.
-fn style(has_colours: bool) -> Style {
+fn style(settings: &BenchSettings) -> Style {
     let is_terminal = io::stdout().is_terminal();
     let can_draw = is_terminal && env::var_os("TERM").is_none_or(|name| name != "dumb");
     Style {
         // A character in the last column makes some terminals wrap.
         columns: is_terminal.then(|| terminal_columns().unwrap_or(80).saturating_sub(1)),
-        ink: if can_draw { Ink::Blocks } else { Ink::Ascii },
-        has_colours: can_draw && has_colours,
+        ink: Ink::of(can_draw && settings.shows_unicode),
+        has_colours: can_draw && settings.has_colours,
     }
 }
 
@@ -237,8 +239,14 @@ impl Bench<'_> {
     async fn destination(&self) -> Result<Measured, Unmeasured> {
         let directory = &self.settings.destination;
         let failed = |error: io::Error| {
-            let doing = text::bench::cannot_write(&directory.display().to_string());
-            Unmeasured::Part(Exit::LocalIo, doing.because(error))
+            let shown = Escaped(directory.as_os_str().as_bytes()).to_string();
+            let is_small =
+                error.kind() == io::ErrorKind::StorageFull && error.raw_os_error().is_none();
+            let why = match is_small {
+                true => text::bench::too_little_room(&shown, FREE_BYTES_MIN >> 20),
+                false => text::bench::cannot_write(&shown).because(error),
+            };
+            Unmeasured::Part(Exit::LocalIo, why)
         };
         let written = AtomicU64::new(0);
         let deadline = Instant::now() + self.settings.time;
@@ -281,7 +289,8 @@ impl Bench<'_> {
     fn show(&self, stage: Stage, course: Option<&Course>) {
         self.bottom.show(|size| {
             let columns = size.columns.saturating_sub(1);
-            vec![report::live_line(stage, course, columns)]
+            let ink = Ink::of(self.settings.shows_unicode);
+            vec![report::live_line(stage, course, columns, ink)]
         });
     }
 }

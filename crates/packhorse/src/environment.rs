@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
+use crate::language::shows_unicode;
+
 /// The variables that Packhorse knows, and what its standard streams are.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Environment {
@@ -17,6 +19,8 @@ pub(crate) struct Environment {
     pub(crate) state_directory: Option<PathBuf>,
     /// `NO_COLOR` does not forbid colours (<https://no-color.org>).
     pub(crate) has_colours: bool,
+    /// The locale's encoding has more than ASCII.
+    pub(crate) shows_unicode: bool,
     /// There is a person at both ends: questions can be asked.
     pub(crate) can_ask: bool,
 }
@@ -41,6 +45,7 @@ impl Environment {
             key: variable("PACKHORSE_KEY"),
             state_directory,
             has_colours: variable("NO_COLOR").is_none(),
+            shows_unicode: shows_unicode(|name| env::var_os(name)),
             can_ask: io::stdin().is_terminal() && io::stderr().is_terminal(),
         }
     }

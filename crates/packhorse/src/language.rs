@@ -25,17 +25,11 @@ impl Language {
     /// `LC_MESSAGES` and `LANG` that is not empty (POSIX.1-2024 §8.2), and, unless that is the C
     /// locale, before it the list in `LANGUAGE`, as GNU's programs have it.
     pub(crate) fn of_locale(variable: impl Fn(&str) -> Option<OsString>) -> Self {
-        let value = |name| {
-            let value = variable(name)?.into_string().ok()?;
-            Some(value).filter(|value| !value.is_empty())
-        };
-        let locale = ["LC_ALL", "LC_MESSAGES", "LANG"]
-            .into_iter()
-            .find_map(value);
+        let locale = locale(&variable, "LC_MESSAGES");
         let Some(locale) = locale.filter(|locale| is_readable(locale)) else {
             return Self::English;
         };
-        let wanted = value("LANGUAGE").unwrap_or_default();
+        let wanted = value(&variable, "LANGUAGE").unwrap_or_default();
         let mut wanted = wanted.split(':').chain([locale.as_str()]);
         wanted.find_map(Self::of_tag).unwrap_or(Self::English)
     }
@@ -77,6 +71,23 @@ impl Language {
         (language.eq_ignore_ascii_case("zh") && !script_or_region.is_some_and(is_traditional))
             .then_some(Self::Chinese)
     }
+}
+
+/// Whether more than ASCII can be drawn, `variable` being the environment: the first of `LC_ALL`,
+/// `LC_CTYPE` and `LANG` that is not empty says so.
+pub(crate) fn shows_unicode(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    locale(&variable, "LC_CTYPE").is_some_and(|locale| is_readable(&locale))
+}
+
+/// The locale for what `category` is about; `None` where no variable names one.
+fn locale(variable: &impl Fn(&str) -> Option<OsString>, category: &str) -> Option<String> {
+    let mut names = ["LC_ALL", category, "LANG"].into_iter();
+    names.find_map(|name| value(variable, name))
+}
+
+fn value(variable: &impl Fn(&str) -> Option<OsString>, name: &str) -> Option<String> {
+    let value = variable(name)?.into_string().ok()?;
+    Some(value).filter(|value| !value.is_empty())
 }
 
 /// Whether what is written in UTF-8 can be read there in more than ASCII. A locale that names no
@@ -136,6 +147,27 @@ mod tests {
                 found.map(|(_, value)| value.into())
             };
             assert_eq!(Language::of_locale(variable), expected, "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn the_locale_decides_what_can_be_drawn() {
+        let cases: [(&[(&str, &str)], bool); 8] = [
+            (&[], false),
+            (&[("LANG", "en_US.UTF-8")], true),
+            (&[("LANG", "de_DE")], true),
+            (&[("LANG", "de_DE.ISO-8859-1")], false),
+            (&[("LANG", "en_US.UTF-8"), ("LC_ALL", "C")], false),
+            (&[("LANG", "en_US.UTF-8"), ("LC_CTYPE", "POSIX")], false),
+            (&[("LANG", "C"), ("LC_CTYPE", "C.UTF-8")], true),
+            (&[("LANG", "en_US.UTF-8"), ("LC_MESSAGES", "C")], true),
+        ];
+        for (variables, expected) in cases {
+            let found = shows_unicode(|name| {
+                let variable = variables.iter().find(|(known, _)| *known == name);
+                variable.map(|(_, value)| value.into())
+            });
+            assert_eq!(found, expected, "{variables:?}");
         }
     }
 

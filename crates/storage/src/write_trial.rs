@@ -18,6 +18,9 @@ const TRIAL_BYTES_MAX: u64 = 256 << 20;
 /// Of what is free, a trial takes no more than this part.
 const FREE_SHARE: u64 = 8;
 
+/// What must be free, in bytes: with less a trial does not begin.
+pub const FREE_BYTES_MIN: u64 = PART_BYTES * FREE_SHARE;
+
 /// What is written at once, in bytes, as a download does.
 const WRITE_BYTES: usize = 1 << 20;
 
@@ -36,12 +39,13 @@ impl WriteTrial {
     /// One on the disk that holds `directory`.
     ///
     /// # Errors
-    /// `StorageFull` if there is hardly any room; otherwise the system's own.
+    /// `StorageFull`, which does not come from the system, if less than [`FREE_BYTES_MIN`] is free;
+    /// otherwise the system's own.
     pub fn begin(disk: Disk, directory: &Path) -> io::Result<Self> {
         let root = Root::open(disk, directory)?;
         let directory = root.open_directory(&RelativePath::ROOT, Links::Refuse)?;
-        let room = directory.free_bytes()?.unwrap_or(u64::MAX) / FREE_SHARE;
-        if room < PART_BYTES {
+        let free = directory.free_bytes()?.unwrap_or(u64::MAX);
+        if free < FREE_BYTES_MIN {
             return Err(io::ErrorKind::StorageFull.into());
         }
         Ok(Self {
@@ -49,7 +53,7 @@ impl WriteTrial {
             noise: noise(),
             offset: 0,
             stamp: 0,
-            bytes_max: room.min(TRIAL_BYTES_MAX),
+            bytes_max: (free / FREE_SHARE).min(TRIAL_BYTES_MAX),
         })
     }
 

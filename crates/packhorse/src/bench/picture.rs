@@ -23,6 +23,14 @@ pub(super) enum Ink {
 }
 
 impl Ink {
+    /// The best for where it goes.
+    pub(super) fn of(shows_unicode: bool) -> Self {
+        match shows_unicode {
+            true => Self::Blocks,
+            false => Self::Ascii,
+        }
+    }
+
     /// Characters from nothing to a full cell.
     fn levels(self) -> &'static [char] {
         match self {

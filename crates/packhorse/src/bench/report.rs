@@ -68,14 +68,14 @@ pub(super) fn report(parts: &[Part], destination: &Path, style: Style) -> Vec<St
 }
 
 /// What is being measured, and what has come of it so far, in at most `columns`.
-pub(super) fn live_line(stage: Stage, course: Option<&Course>, columns: usize) -> String {
+pub(super) fn live_line(stage: Stage, course: Option<&Course>, columns: usize, ink: Ink) -> String {
     let mut line = bench::measuring(&stage.name()).to_string();
     if let Some(course) = course {
         let latest = course.rates(course.parts_max().max(1));
         let latest = rate(latest.last().copied().unwrap_or(0));
         line = format!("{line}{GAP}{latest:>RATE_COLUMNS$}");
         let room = columns.saturating_sub(width(&line) + GAP.len());
-        line = format!("{line}{GAP}{}", sparkline(course, room, Ink::Blocks));
+        line = format!("{line}{GAP}{}", sparkline(course, room, ink));
     }
     match width(&line) <= columns {
         true => line,
@@ -95,14 +95,15 @@ fn table(
             Ok(measured) => (rate(measured.rate), note(measured, part.stage, destination)),
             Err(why) => ("-".to_owned(), bench::not_measured(why)),
         };
-        (part.stage, part.stage.name().to_string(), rate, note)
+        let name = part.stage.name().to_string();
+        (part.stage, part.measured.is_ok(), name, rate, note)
     });
     let rows: Vec<_> = rows.collect();
-    let names = rows.iter().map(|(_, name, ..)| width(name)).max();
-    let rates = rows.iter().map(|(_, _, rate, _)| width(rate)).max();
+    let names = rows.iter().map(|(_, _, name, ..)| width(name)).max();
+    let rates = rows.iter().map(|(_, _, _, rate, _)| width(rate)).max();
     let (names, rates) = (names.unwrap_or(0), rates.unwrap_or(0));
     rows.into_iter()
-        .map(|(stage, name, rate, note)| {
+        .map(|(stage, is_measured, name, rate, note)| {
             let is_slowest = verdict.is_some_and(|verdict| verdict.slowest.stage == stage);
             let mark = match (is_slowest, style.ink) {
                 (true, Ink::Blocks) => "▶ ",
@@ -111,21 +112,27 @@ fn table(
             };
             let padding = " ".repeat(names - width(&name));
             let figures = format!("{mark}{name}{padding}{GAP}{rate:>rates$}");
+            let indent = " ".repeat(width(&figures) + GAP.len());
             let room = style
                 .columns
-                .map(|columns| columns.saturating_sub(width(&figures) + GAP.len()));
+                .map(|columns| columns.saturating_sub(indent.len()));
             let figures = match is_slowest && style.has_colours {
                 true => format!("\x1b[1m{figures}\x1b[0m"),
                 false => figures,
             };
             let note = note.to_string();
-            match room {
-                None => format!("{figures}{GAP}{note}"),
-                Some(room) if room >= NOTE_COLUMNS_MIN => {
-                    format!("{figures}{GAP}{}", cut_in_the_middle(&note, room))
+            let note = match room {
+                None => note,
+                Some(room) if room < NOTE_COLUMNS_MIN => return figures,
+                Some(room) if is_measured => cut_in_the_middle(&note, room),
+                // The middle of a reason may be what matters.
+                Some(room) => {
+                    let lines = wrap(&note, room);
+                    let lines = lines.lines().map(|line| cut_in_the_middle(line, room));
+                    lines.collect::<Vec<_>>().join(&format!("\n{indent}"))
                 }
-                Some(_) => figures,
-            }
+            };
+            format!("{figures}{GAP}{note}")
         })
         .collect()
 }
@@ -292,11 +299,30 @@ mod tests {
                         }) => Some(course),
                         _ => None,
                     });
-                    let live = live_line(Stage::Path, course, columns);
-                    assert!(width(&live) <= columns, "{columns}: {live}");
+                    for ink in [Ink::Blocks, Ink::Ascii] {
+                        let live = live_line(Stage::Path, course, columns, ink);
+                        assert!(width(&live) <= columns, "{columns}: {live}");
+                    }
                 }
             });
         }
+    }
+
+    #[test]
+    fn a_reason_is_told_in_full() {
+        let directory = "/srv/a directory with a long name";
+        let cannot = bench::cannot_write(directory).because(std::io::Error::from_raw_os_error(30));
+        let mut parts = parts();
+        let destination = parts.last_mut().unwrap();
+        destination.measured = Err(cannot);
+        let lines = report(&parts, Path::new("."), style(Some(60)));
+        let told = lines.iter().find(|line| line.contains("destination disk"));
+        insta::assert_snapshot!(told.unwrap(), @r"
+          destination disk          -  not measured: cannot write to
+                                       /srv/a directory with a long
+                                       name: Read-only file system
+                                       (os error 30)
+        ");
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub(crate) struct BenchSettings {
     pub(crate) json: bool,
     /// Colours are wanted.
     pub(crate) has_colours: bool,
+    /// More than ASCII can be drawn.
+    pub(crate) shows_unicode: bool,
 }
 
 impl BenchSettings {
@@ -59,6 +61,7 @@ impl BenchSettings {
             connections,
             json,
             has_colours: environment.has_colours,
+            shows_unicode: environment.shows_unicode,
         })
     }
 }

@@ -188,4 +188,10 @@ texts! {
         en "cannot write to {directory}"
         zh "无法写入 {directory}"
     }
+
+    /// So little is free there that measuring would get in the way of others.
+    too_little_room(directory: &str, mib_min: u64) {
+        en "less than {mib_min} MiB are free in {directory}; make room first"
+        zh "{directory} 的可用空间不足 {mib_min} MiB；请先腾出空间"
+    }
 }

@@ -67,9 +67,7 @@ fn a_full_disk_is_said_and_a_later_run_completes() {
     );
     let said = read("first.err");
     assert!(
-        said.contains(
-            "packhorse: large: the disk has no room for `large`: 9.44 MB are needed"
-        ),
+        said.contains("packhorse: large: the disk has no room for `large`: 9.44 MB are needed"),
         "{said}"
     );
     assert!(
@@ -80,6 +78,29 @@ fn a_full_disk_is_said_and_a_later_run_completes() {
         walk(&sandbox.path("here/copy")),
         walk(&sandbox.path("served"))
     );
+}
+
+#[test]
+fn a_disk_with_little_room_is_not_measured_and_why_is_said() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("large", vec![1; 2 * MIB]);
+    let server = sandbox.serve(&[]);
+    let script = format!(
+        "$P bench {address} -o dest --time 1s >told; echo $?; LC_ALL=zh_CN.UTF-8 $P bench \
+         {address} -o dest --time 1s >told.zh; echo $?; ls -A dest | wc -l",
+        address = server.address
+    );
+    let Some(codes) = run_on_mount(&sandbox, "8m", &script) else {
+        return;
+    };
+    assert_eq!(codes, ["6", "6", "0"]);
+    let read = |name: &str| String::from_utf8(sandbox.read(name)).unwrap();
+    let (told, told_zh) = (read("told"), read("told.zh"));
+    assert!(
+        told.contains("less than 128 MiB are free in dest"),
+        "{told}"
+    );
+    assert!(told_zh.contains("dest 的可用空间不足 128 MiB"), "{told_zh}");
 }
 
 /// Where nobody can say before how much a file takes, the disk is full in the middle.
