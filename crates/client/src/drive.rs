@@ -405,8 +405,8 @@ impl<'a, S: Stream> Driver<'a, S> {
             cursor,
             ended,
         } = page;
-        let site = Arc::clone(&self.crew.site);
-        let entered = self.crew.workers.run(move || Entered::enter(site, items));
+        let page = Entered::new(Arc::clone(&self.crew.site));
+        let entered = self.crew.workers.run(move || page.enter(items));
         let mut entered = entered
             .await
             .map_err(|error| ConnectError::Lost(std::io::Error::other(error)))??;

@@ -7,20 +7,30 @@ use packhorse_protocol::session::{Item, Violation};
 use crate::place::{Entry, Site};
 
 /// Entries of a page, which are counted. Those that are left when it is dropped, since the run ends
-/// in the middle of the page, are told as unfinished.
+/// in the middle of the page, are told as unfinished. The plan waits for that.
 pub(crate) struct Entered {
     site: Arc<Site>,
     entries: Vec<Entry>,
 }
 
 impl Entered {
-    /// Makes the directories of a page; pages come here in their order.
+    /// A page of which nothing has been entered yet.
+    pub(crate) fn new(site: Arc<Site>) -> Self {
+        site.plan.handle_job();
+        Self {
+            site,
+            entries: Vec::new(),
+        }
+    }
+
+    /// Makes the directories of the page; pages come here in their order.
     ///
     /// # Errors
     /// As [`Site::enter_page`].
-    pub(crate) fn enter(site: Arc<Site>, items: Vec<Item>) -> Result<Self, Violation> {
-        let entries = site.enter_page(items)?;
-        Ok(Self { site, entries })
+    pub(crate) fn enter(mut self, items: Vec<Item>) -> Result<Self, Violation> {
+        let site = Arc::clone(&self.site);
+        site.enter_page(items, &mut self.entries)?;
+        Ok(self)
     }
 
     /// The next entries, at most `max`; `None` if there are no more.
@@ -40,5 +50,6 @@ impl Drop for Entered {
     fn drop(&mut self) {
         let left = self.entries.drain(..).map(Entry::into_path);
         self.site.plan.handle_left(left);
+        self.site.plan.handle_done();
     }
 }

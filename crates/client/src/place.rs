@@ -135,14 +135,18 @@ impl Site {
             .map_or(RelativePath::ROOT, |(_, name)| name.into())
     }
 
-    /// Makes the directories of a page and says what is to be placed in them.
+    /// Makes the directories of a page and adds to `entries` what is to be placed in them.
     ///
-    /// Pages must come here in their order; what it returns may be placed in any.
+    /// Pages must come here in their order; what it adds may be placed in any.
     ///
     /// # Errors
     /// `Excess`: a single file or link is told that is not the one that was asked for.
-    pub(crate) fn enter_page(&self, items: Vec<Item>) -> Result<Vec<Entry>, Violation> {
-        let mut entries = Vec::with_capacity(items.len());
+    pub(crate) fn enter_page(
+        &self,
+        items: Vec<Item>,
+        entries: &mut Vec<Entry>,
+    ) -> Result<(), Violation> {
+        entries.reserve(items.len());
         let mut tree = self.tree();
         for item in items {
             match item {
@@ -173,7 +177,7 @@ impl Site {
                 }
             }
         }
-        Ok(entries)
+        Ok(())
     }
 
     fn enter_directory(&self, tree: &mut TreePlace, below: RelativePath, info: DirectoryInfo) {

@@ -3,17 +3,20 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
+use packhorse_protocol::key::Pin;
 use packhorse_storage::destination::Existing;
 use packhorse_storage::disk::{Disk, DiskCall, DiskHook, Operation, Verdict};
-use tokio::sync::Semaphore;
+use packhorse_transport::dial::DialError;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::sleep;
 
 use crate::scene::{Clock, Outcome, PARTIAL, Scene, within};
-use crate::scripted_server::{Script, Wire, refused};
+use crate::scripted_server::{PIN, Script, Wire, place, refused};
 use crate::tree::{MODIFIED, ServedTree, noise};
 
 const MIB: usize = 1 << 20;
@@ -171,6 +174,68 @@ fn what_a_page_has_named_is_told_though_the_run_ends_within_it() {
             seen
         );
         assert_eq!(count(&totals.unfinished), outcome.unfinished.len() as u64);
+    });
+}
+
+/// What a disk worker was just making the directories of was counted, and told nowhere.
+#[test]
+fn the_end_waits_for_a_page_that_is_being_entered() {
+    // The disk's time is real.
+    within(Clock::Real, || async {
+        let mut tree = ServedTree::new();
+        // It makes a second connection worth it, which goes on with the tree.
+        tree.file("a", noise(1, 8 * MIB)).file("b", "1");
+        tree.directory("c").file("c/x", "2").file("c/y", "3");
+        let is_entering = Arc::new(AtomicBool::new(false));
+        let (entering, second) = (Arc::clone(&is_entering), Arc::new(Notify::new()));
+        let wire = move |connection| {
+            let dial_time = Duration::from_millis(50);
+            match connection {
+                0 => Ok(Wire {
+                    dial_time,
+                    frames_max: Some(2),
+                    hold: Some((2, Arc::clone(&second))),
+                    ..Wire::default()
+                }),
+                1 => {
+                    second.notify_one();
+                    Ok(Wire::default())
+                }
+                // That ends the run.
+                _ if entering.load(Ordering::Acquire) => Err(DialError::WrongIdentity {
+                    place: place(),
+                    expected: Pin::from(PIN),
+                    found: Pin::from([1; 16]),
+                }),
+                _ => Err(refused()),
+            }
+        };
+        let script = Script {
+            wire: Box::new(wire),
+            ..Script::default()
+        };
+        let mut scene = Scene::with(tree, script).settings(|settings| {
+            settings.retry_for = Duration::from_secs(100);
+            settings.connections = Some(2);
+        });
+        let server = Arc::clone(&scene.server);
+        let is_making = |call: &DiskCall<'_>| {
+            matches!(call.operation, Operation::CreateDirectory) && call.path.ends_with(b"/c")
+        };
+        scene.disk = Disk::with_hook(Arc::new(Meddler(is_making, move || {
+            is_entering.store(true, Ordering::Release);
+            while !server.is_left() {
+                thread::sleep(Duration::from_millis(1));
+            }
+            Ok(())
+        })));
+        let outcome = scene.run().await;
+        assert!(outcome.error.is_some(), "{}", outcome.summary());
+        let totals = &outcome.totals;
+        let told = count(&totals.files_fetched) + count(&totals.unfinished);
+        assert_eq!((count(&totals.files_seen), told), (4, 4), "{outcome:?}");
+        let is_told = |path: &str| outcome.unfinished.iter().any(|told| told == path);
+        assert!(is_told("c/x") && is_told("c/y"), "{outcome:?}");
     });
 }
 

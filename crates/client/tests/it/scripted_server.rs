@@ -64,7 +64,8 @@ pub(crate) struct Wire {
     pub(crate) prattle: Option<(Vec<u8>, Duration)>,
     /// How much the pipe holds.
     pub(crate) pipe_bytes: Option<usize>,
-    /// Before the frame of this number is sent, the test has to say so.
+    /// Before the frame of this number is sent, or the connection ends in its place, the test has
+    /// to say so.
     pub(crate) hold: Option<(usize, Arc<Notify>)>,
 }
 
@@ -394,6 +395,7 @@ impl Connection<'_> {
 
     /// No more is answered.
     async fn stop(mut self) {
+        self.wait_for_test().await;
         if let Some((frame, pause)) = &self.wire.prattle {
             while self.writer.write_all(frame).await.is_ok() {
                 sleep(*pause).await;
@@ -408,11 +410,7 @@ impl Connection<'_> {
         if self.wire.frames_max == Some(self.frames) {
             return None;
         }
-        if let Some((at, held)) = &self.wire.hold
-            && *at == self.frames
-        {
-            held.notified().await;
-        }
+        self.wait_for_test().await;
         let room = self
             .wire
             .bytes_max
@@ -435,6 +433,14 @@ impl Connection<'_> {
         frames.push(frame.len());
         drop(state);
         (part.len() == frame.len() && self.wire.frames_max != Some(self.frames)).then_some(())
+    }
+
+    async fn wait_for_test(&self) {
+        if let Some((at, held)) = &self.wire.hold
+            && *at == self.frames
+        {
+            held.notified().await;
+        }
     }
 }
 
