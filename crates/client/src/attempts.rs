@@ -43,7 +43,7 @@ impl Site {
             Totals::add(&self.totals.again.unconfirmed, wanted.info.size);
             self.plan.want(wanted);
         } else if error.is_refusal_to_overwrite() {
-            self.handle_taken(wanted);
+            self.handle_taken(wanted, error);
         } else {
             self.fail(&wanted.path, &error.into());
         }
@@ -51,8 +51,7 @@ impl Site {
 
     /// A file is complete, and another has its name since it was begun: that is as good if it has
     /// the same content.
-    fn handle_taken(&self, mut wanted: Wanted) {
-        wanted.is_taken = true;
+    fn handle_taken(&self, wanted: Wanted, error: EntryError) {
         match self.destination.compare(&wanted.path, &wanted.info) {
             Ok(Presence::Same { .. } | Presence::Different { .. })
                 if wanted.attempt < ATTEMPTS_MAX =>
@@ -60,7 +59,8 @@ impl Site {
                 let path = wanted.path.clone();
                 self.want_compared(wanted, Candidate { path, number: 0 });
             }
-            _ => self.fail(&wanted.path, &Failure::Taken),
+            _ if wanted.is_taken => self.fail(&wanted.path, &Failure::Taken),
+            _ => self.fail(&wanted.path, &error.into()),
         }
     }
 }

@@ -387,7 +387,7 @@ impl Site {
                     Totals::add(&self.totals.bytes_fetched, wanted.info.size);
                     self.handle_fetched(wanted, &placed, Some(*hash));
                 }
-                Err(error) => self.fail(&wanted.path, &error.into()),
+                Err(error) => self.handle_not_placed(wanted.clone(), error),
             }
         }
     }

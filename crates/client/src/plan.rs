@@ -60,7 +60,7 @@ pub(crate) struct Wanted {
     pub(crate) attempt: u32,
     /// Compare it, group by group, with a file that is there.
     pub(crate) compare: Option<Candidate>,
-    /// It was complete, and another had its name by then.
+    /// It was complete, and another had its name by then; it is kept half done.
     pub(crate) is_taken: bool,
     /// The groups that earlier attempts have had in place, and counted.
     pub(crate) counted: Option<Arc<GroupTable>>,

@@ -249,7 +249,11 @@ impl Site {
         self.plan.handle_large_ended();
         match finished {
             Ok(placed) => self.handle_fetched(&file.wanted, &placed, hash),
-            Err(error) => self.handle_not_placed(file.wanted.clone(), error),
+            Err(error) => {
+                let mut wanted = file.wanted.clone();
+                wanted.is_taken = error.is_refusal_to_overwrite();
+                self.handle_not_placed(wanted, error);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -350,14 +350,13 @@ fn what_has_come_is_of_use_though_its_name_was_taken_meanwhile() {
 #[test]
 fn a_name_that_was_taken_by_the_same_file_is_as_good() {
     within(Clock::Paused, || async {
-        let mut tree = ServedTree::new();
-        tree.file("f", noise(1, SIZE));
-        for is_same_time in [false, true] {
+        for (size, is_same_time) in [(SIZE, false), (SIZE, true), (5, false), (5, true)] {
+            let mut tree = ServedTree::new();
+            tree.file("f", noise(1, size));
             let mut scene = Scene::new(tree.clone());
             let at: PathBuf = scene.at("f");
-            let is_naming = |call: &DiskCall<'_>| matches!(call.operation, Operation::Rename { to, .. } if to.ends_with(b"/f"));
-            scene.disk = Disk::with_hook(Arc::new(Meddler(is_naming, move || {
-                fs::write(&at, noise(1, SIZE))?;
+            scene.disk = Disk::with_hook(Arc::new(Meddler(is_naming_f, move || {
+                fs::write(&at, noise(1, size))?;
                 let time = Duration::new(MODIFIED.0 as u64, MODIFIED.1);
                 let time = SystemTime::UNIX_EPOCH + time;
                 match is_same_time {
@@ -366,10 +365,61 @@ fn a_name_that_was_taken_by_the_same_file_is_as_good() {
                 }
             })));
             let outcome = scene.run().await;
-            assert!(outcome.exit.is_empty(), "{}", outcome.summary());
-            assert_eq!(outcome.events, ["kept f"], "{is_same_time}");
+            assert!(outcome.exit.is_empty(), "{size}: {}", outcome.summary());
+            assert_eq!(outcome.events, ["kept f"], "{size}, {is_same_time}");
             assert_eq!(count(&outcome.totals.files_kept), 1);
             crate::scene::expect_tree(&scene.destination(), &tree);
+        }
+    });
+}
+
+/// Of a small file nothing is kept half done.
+#[test]
+fn a_small_file_whose_name_was_taken_is_told_as_one_that_exists() {
+    within(Clock::Paused, || async {
+        let mut tree = ServedTree::new();
+        tree.file("f", "12345");
+        let mut scene = Scene::new(tree);
+        let at: PathBuf = scene.at("f");
+        scene.disk = Disk::with_hook(Arc::new(Meddler(is_naming_f, move || {
+            fs::write(&at, "mine!")
+        })));
+        let outcome = scene.run().await;
+        assert_eq!(
+            outcome.summary(),
+            "f: mine!\n--\nfailed f Exists\nexit: some failed"
+        );
+        assert_eq!(count(&outcome.totals.taken), 0);
+        assert!(!scene.at(PARTIAL).exists());
+    });
+}
+
+fn is_naming_f(call: &DiskCall<'_>) -> bool {
+    matches!(call.operation, Operation::Rename { to, .. } if to.ends_with(b"/f"))
+}
+
+/// Only large ones were: a small one failed.
+#[test]
+fn what_the_disk_does_not_confirm_is_fetched_again() {
+    within(Clock::Paused, || async {
+        // First its content is confirmed, then its name.
+        for (size, fails_at) in [(5, 1), (5, 2), (SIZE, 1), (SIZE, 2)] {
+            let mut tree = ServedTree::new();
+            tree.file("f", noise(1, size));
+            let mut scene = Scene::new(tree.clone());
+            scene.options.durable = true;
+            let calls = AtomicUsize::new(0);
+            let is_it = move |call: &DiskCall<'_>| {
+                matches!(call.operation, Operation::Sync)
+                    && call.path.windows(5).any(|part| part == b"/dest")
+                    && calls.fetch_add(1, Ordering::Relaxed) + 1 == fails_at
+            };
+            let fail = || Err(io::Error::from_raw_os_error(5));
+            scene.disk = Disk::with_hook(Arc::new(Meddler(is_it, fail)));
+            let outcome = scene.run().await;
+            outcome.expect_all(&scene, "", &tree);
+            let unconfirmed = count(&outcome.totals.again.unconfirmed);
+            assert_eq!(unconfirmed, size as u64, "call {fails_at}");
         }
     });
 }
