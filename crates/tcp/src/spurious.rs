@@ -12,8 +12,9 @@ pub(crate) struct Episode {
     again_from: u64,
     /// Segments sent again.
     sent_again: u32,
-    /// Of those, how many the peer has called duplicates.
+    /// Of those, how many the peer has called duplicates, and where the last of them begin.
     duplicates: u32,
+    last_duplicates: [Option<u64>; DUPLICATES_KNOWN_MAX],
     forward: Forward,
     /// The number of the last transmission before it began.
     began_after: u64,
@@ -21,6 +22,9 @@ pub(crate) struct Episode {
 
 /// Recoveries that are undone in one flight; a further one there runs its course.
 const UNDONE_PER_FLIGHT_MAX: u32 = 8;
+
+/// Reports of duplicates that are known when they come again.
+const DUPLICATES_KNOWN_MAX: usize = 4;
 
 /// How often recoveries were undone of late.
 ///
@@ -111,10 +115,14 @@ impl Episode {
 
     /// The peer called the bytes from `start` to `end` a duplicate.
     ///
-    /// It counts only among what was sent again: the network duplicates too.
+    /// It counts only among what was sent again, and once: the network duplicates too, and an
+    /// acknowledgement may be what it has doubled.
     pub(crate) fn on_dsack(&mut self, start: u64, end: u64) {
-        if self.again_from <= start && end <= self.again_to {
+        let is_known = self.last_duplicates.contains(&Some(start));
+        if !is_known && self.again_from <= start && end <= self.again_to {
             self.duplicates = self.duplicates.saturating_add(1);
+            self.last_duplicates.rotate_right(1);
+            self.last_duplicates[0] = Some(start);
         }
     }
 
@@ -218,7 +226,12 @@ mod tests {
         episode.on_retransmit(101, 102, None);
         episode.on_dsack(50, 51);
         episode.on_dsack(100, 101);
-        assert_eq!(episode.judge(102, None, false), None);
+        episode.on_dsack(100, 101);
+        assert_eq!(
+            episode.judge(102, None, false),
+            None,
+            "one of them, told twice"
+        );
         episode.on_dsack(101, 102);
         assert_eq!(
             episode.judge(102, None, false),
