@@ -204,8 +204,10 @@ impl Connection {
             self.stats.duplicate_segments += 1;
             receiver.take(place.start, &segment.payload, false, now);
         }
-        if self.state == State::TimeWait && segment.flags.contains(Flags::FIN) {
-            // RFC 9293 §3.10.7.4, eighth check: the wait begins anew.
+        let is_peers_fin = segment.flags.contains(Flags::FIN) && place.behind == place.next;
+        if self.state == State::TimeWait && is_peers_fin {
+            // RFC 9293 §3.10.7.4, first and eighth check: with the peer's FIN, and no other, the
+            // wait begins anew.
             self.time_wait_until = Some(now + self.config.time_wait);
         }
     }

@@ -130,8 +130,9 @@ impl Remnant {
                 Verdict::Nothing
             };
         }
-        if segment.flags.contains(Flags::FIN) {
-            // RFC 9293 §3.10.7.4, eighth check: the wait begins anew.
+        if segment.flags.contains(Flags::FIN) && self.ends_stream(segment) {
+            // RFC 9293 §3.10.7.4, first and eighth check: with the peer's FIN, and no other, the
+            // wait begins anew.
             self.until = now + self.span;
         }
         // What takes sequence space is answered always, so that its sender stops; the rest as
@@ -143,6 +144,12 @@ impl Remnant {
         } else {
             Verdict::Nothing
         }
+    }
+
+    /// Whether this segment ends where the peer's stream did.
+    fn ends_stream(&self, segment: &Segment) -> bool {
+        let taken = u32::try_from(segment.sequence_bytes());
+        taken.is_ok_and(|taken| segment.seq.advanced_by(taken) == self.expected)
     }
 
     /// Whether this SYN cannot be one of the connection that is over (RFC 6191 §2).

@@ -481,6 +481,8 @@ fn b18_time_wait_against_rst_syn_and_fin() {
     let sent = lab.hear(say(1, 2).flag(Flags::FIN));
     assert_eq!(briefs(&sent), [(2, Some(2), 0)]);
     lab.pass(59_999);
+    let elsewhere = lab.hear(say(700, 2).flag(Flags::FIN));
+    assert_eq!(briefs(&elsewhere), [(2, Some(2), 0)]);
     assert_eq!(lab.connection.state(), State::TimeWait);
     lab.pass(1);
     assert_eq!(lab.connection.state(), State::Closed);

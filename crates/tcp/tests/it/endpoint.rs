@@ -513,6 +513,11 @@ fn a_fin_in_time_wait_is_acknowledged_and_begins_it_anew() {
     assert_eq!(net.hear(remote, reset), [], "RFC 1337");
     net.pass(Duration::from_secs(59));
     assert_eq!(net.ends[SERVER].time_waits(), 1);
+    let elsewhere = Segment {
+        seq: fin.seq.advanced_by(700),
+        ..fin
+    };
+    assert_eq!(net.hear(remote, elsewhere).len(), 1);
     net.pass(Duration::from_secs(2));
     assert_eq!(net.ends[SERVER].time_waits(), 0);
 }
