@@ -404,9 +404,15 @@ mod tests {
             }
             let mut whole = bytes.clone();
             let _ = Packet::parse(&bytes.into());
-            // Behind the checksums too: as the body of a segment that is otherwise right.
-            whole.splice(0..0, [0; 0]);
+            // Behind the checksums too: as a segment, and in a packet that a device has verified.
             let _ = Segment::parse(&whole);
+            let body = whole.len().saturating_sub(ip::IPV6_HEADER_BYTES) as u16;
+            if let Some(header) = whole.first_chunk_mut::<{ ip::IPV6_HEADER_BYTES }>() {
+                header[0] = 0x60;
+                header[4..6].copy_from_slice(&body.to_be_bytes());
+                header[6] = crate::wire::PROTOCOL_TCP;
+            }
+            let _ = Packet::from_verified_bytes(whole.into());
         }
 
         #[test]
