@@ -11,6 +11,9 @@ use packhorse_tcp::{
 use crate::Instant;
 use crate::world::Host;
 
+/// How many segments may go out in one run: they must be the same as one by one.
+const RUN_SEGMENTS_MAX: usize = 16;
+
 /// What a read gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reading {
@@ -33,6 +36,8 @@ pub struct TcpHost {
     isn: SeqNumber,
     is_listening: bool,
     connection: Option<Connection>,
+    /// What was not fetched of the last run.
+    run: VecDeque<Packet>,
     /// What goes to strangers.
     outbox: VecDeque<Packet>,
     latest: Instant,
@@ -50,6 +55,7 @@ impl TcpHost {
             isn: SeqNumber::new(isn),
             is_listening: false,
             connection: None,
+            run: VecDeque::new(),
             outbox: VecDeque::new(),
             latest: Instant::default(),
             refused_packets: 0,
@@ -246,10 +252,13 @@ impl Host for TcpHost {
 
     fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
         self.pass(now);
-        let connection = self.connection.as_mut();
-        let packet = connection
-            .and_then(|connection| connection.poll_transmit(now, 1)?.packets().next())
-            .or_else(|| self.outbox.pop_front())?;
+        if self.run.is_empty()
+            && let Some(connection) = &mut self.connection
+            && let Some(run) = connection.poll_transmit(now, RUN_SEGMENTS_MAX)
+        {
+            self.run.extend(run.packets());
+        }
+        let packet = self.run.pop_front().or_else(|| self.outbox.pop_front())?;
         let mut bytes = Vec::new();
         packet.encode(&mut bytes);
         Some(Bytes::from(bytes))
