@@ -66,7 +66,7 @@ pub(crate) fn run(root: &Path, arguments: &[OsString]) -> anyhow::Result<ExitCod
     let programs = ["--package", "packhorse", "--package", "packhorse-wan"];
     build(root, &programs)?;
     if plan.scales.contains(&Scale::Idle) {
-        let idler = ["--example", "idle_connections"];
+        let idler = ["--example", "idle_sessions"];
         build(
             root,
             &[&["--package", "packhorse-transport"][..], &idler].concat(),

@@ -80,7 +80,7 @@ impl Scene {
             destination,
             packhorse: target.join("release/packhorse"),
             wanlink: target.join("release/wanlink"),
-            idler: target.join("release/examples/idle_connections"),
+            idler: target.join("release/examples/idle_sessions"),
         };
         for folder in [scene.data(), scene.work.join("conf")] {
             fs::create_dir_all(&folder)

@@ -3,7 +3,7 @@
 //! Needs root, for the namespace and the device. Without it the test is skipped, with a
 //! notice; with `CI=true` that is an error.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,6 +18,8 @@ use crate::stack::Lossy;
 
 pub(crate) const KERNEL: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 pub(crate) const OURS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+const KERNEL_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1);
+const OURS_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2);
 const BYTES: usize = 3_000_000;
 
 /// Against hangs only.
@@ -26,7 +28,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 #[test]
 fn our_tcp_and_the_kernels_exchange_every_byte() {
     if let Some(text) = in_namespace("tun::in_a_namespace") {
-        assert!(text.contains("12 transfers"), "{text}");
+        assert!(text.contains("16 transfers"), "{text}");
     }
 }
 
@@ -57,14 +59,20 @@ pub(crate) fn in_namespace(test: &str) -> Option<String> {
 #[ignore = "our_tcp_and_the_kernels_exchange_every_byte runs it in a namespace"]
 async fn in_a_namespace() {
     let mut transfers = 0;
-    for offloads in [false, true] {
-        for every in [0, 50, 11] {
-            for dials in [true, false] {
-                let name = format!("ph{transfers}");
-                tokio::time::timeout(PATIENCE, exchange(&name, every, dials, offloads))
-                    .await
-                    .expect("it hangs");
-                transfers += 1;
+    let families: [([IpAddr; 2], &[u32]); 2] = [
+        ([KERNEL.into(), OURS.into()], &[0, 50, 11]),
+        ([KERNEL_V6.into(), OURS_V6.into()], &[50]),
+    ];
+    for (ends, losses) in families {
+        for offloads in [false, true] {
+            for &every in losses {
+                for dials in [true, false] {
+                    let name = format!("ph{transfers}");
+                    tokio::time::timeout(PATIENCE, exchange(&name, ends, every, dials, offloads))
+                        .await
+                        .expect("it hangs");
+                    transfers += 1;
+                }
             }
         }
     }
@@ -73,13 +81,25 @@ async fn in_a_namespace() {
 
 /// Both send, both check: we dial the kernel, or the kernel dials us. With offloads, segments
 /// cross the device in runs, and checksums are not made.
-async fn exchange(name: &str, every: u32, dials: bool, offloads: bool) {
+async fn exchange(
+    name: &str,
+    [kernels, ours]: [IpAddr; 2],
+    every: u32,
+    dials: bool,
+    offloads: bool,
+) {
     let device = if offloads {
         TunDevice::open_offloading(name, KERNEL, 24, 1_500)
     } else {
         TunDevice::open(name, KERNEL, 24, 1_500)
     };
     let mut device = Lossy::new(device.unwrap(), every);
+    if kernels.is_ipv6() {
+        let address = format!("{kernels}/64");
+        let arguments = ["-6", "address", "add", &address, "dev", name, "nodad"];
+        let status = Command::new("ip").args(arguments).status().unwrap();
+        assert!(status.success());
+    }
     device.in_runs = offloads;
     let (longest_run, longest_arrival) =
         (device.longest_run.clone(), device.longest_arrival.clone());
@@ -92,13 +112,13 @@ async fn exchange(name: &str, every: u32, dials: bool, offloads: bool) {
     };
     let (stack, task) = Stack::start(device, config, [5; 16]);
     let (mut stream, kernel) = if dials {
-        let listener = TcpListener::bind((KERNEL, 0)).await.unwrap();
+        let listener = TcpListener::bind((kernels, 0)).await.unwrap();
         let remote = listener.local_addr().unwrap();
         let kernel = tokio::spawn(async move { listener.accept().await.unwrap().0 });
-        let stream = stack.connect((OURS, 0).into(), remote).await.unwrap();
+        let stream = stack.connect((ours, 0).into(), remote).await.unwrap();
         (stream, kernel)
     } else {
-        let local = SocketAddr::from((OURS, 80));
+        let local = SocketAddr::from((ours, 80));
         let listener = stack.listen(ListenAt::Address(local), 1).unwrap();
         let kernel = tokio::spawn(async move { TcpStream::connect(local).await.unwrap() });
         let (stream, _peer) = listener.accept().await.unwrap();

@@ -3,7 +3,7 @@
 //! counts only if it was there all the time.
 //!
 //! `cargo xtask bench idle` runs it; by hand:
-//! `cargo run --release -p packhorse-transport --example idle_connections -- ADDRESS 10000`
+//! `cargo run --release -p packhorse-transport --example idle_sessions -- ADDRESS 10000`
 
 use std::error::Error;
 use std::io::{Write, copy, sink, stdin, stdout};
@@ -39,7 +39,7 @@ struct Connection {
 async fn main() -> Fallible<()> {
     let mut words = std::env::args().skip(1);
     let (Some(address), Some(count)) = (words.next(), words.next()) else {
-        return Err("usage: idle_connections ADDRESS COUNT".into());
+        return Err("usage: idle_sessions ADDRESS COUNT".into());
     };
     let address: Arc<Address> = Arc::new(address.parse()?);
     let (mut arriving, mut standing) = (JoinSet::new(), Vec::new());
