@@ -8,8 +8,9 @@ use packhorse_tcp::Instant;
 
 use crate::machine::{Attempt, Errno, Machine};
 
-/// How long a thread that was woken may take, in real time, to come back and ask what time it is.
-const COMES_BACK_WITHIN: Duration = Duration::from_millis(50);
+/// How long a thread that was woken may take, in real time, to come back and ask what time it is:
+/// packetdrill's always does, also where processors are busy.
+const COMES_BACK_WITHIN: Duration = Duration::from_millis(500);
 
 /// How long a thread that is about to call may take, in real time, before time moves on. Nobody
 /// can know of it: packetdrill does not wait until its second thread is in here.
