@@ -274,6 +274,30 @@ impl Connection {
         self.receiver.as_ref().map_or(0, Receiver::grown)
     }
 
+    /// Hands what has come to `take`, piece by piece and at most `bytes_max` bytes, and says how
+    /// many bytes that were; of none, `read` says why. The receive buffer may grow by `spare` bytes.
+    pub(crate) fn read_pieces(
+        &mut self,
+        now: Instant,
+        bytes_max: usize,
+        spare: u64,
+        mut take: impl FnMut(Bytes),
+    ) -> usize {
+        let Some(receiver) = &mut self.receiver else {
+            return 0;
+        };
+        let mut read = 0;
+        while read < bytes_max && receiver.readable() > 0 {
+            let piece = receiver.take_out(bytes_max - read);
+            read += piece.len();
+            take(piece);
+        }
+        if read > 0 && receiver.on_read(read as u64, now, spare) && self.state.can_receive() {
+            receiver.demand_ack();
+        }
+        read
+    }
+
     /// What follows from whatever came in.
     fn after_input(&mut self) {
         if self.writer_waits && self.writable() > 0 {

@@ -177,24 +177,29 @@ impl Endpoint {
 
     /// [`Connection::read`]; `Read::End` for a connection that was released.
     pub fn read(&mut self, now: Instant, id: ConnectionId, bytes_max: usize) -> Read {
-        let growth = self.table.receive_growth();
-        let Some(entry) = self.table.get_mut(id) else {
-            return Read::End;
+        let read = |connection: &mut Connection, spare| {
+            let outcome = connection.read_within(now, bytes_max, spare);
+            if outcome == Read::Pending {
+                connection.shed();
+            }
+            outcome
         };
-        if entry.stage == Stage::Released {
-            return Read::End;
-        }
-        let spare = self.config.receive_growth_bytes_max.saturating_sub(growth);
-        let outcome = entry.connection.read_within(now, bytes_max, spare);
-        if outcome == Read::Pending {
-            entry.connection.shed();
-        }
-        let owes_ack = entry.connection.owes_ack(now);
-        self.table.follow_growth(id);
-        if owes_ack {
-            self.touch(id);
-        }
-        outcome
+        self.with_reader(now, id, read).unwrap_or(Read::End)
+    }
+
+    /// Hands what has come to `take`, piece by piece and at most `bytes_max` bytes, and says how
+    /// many bytes that were; where it is none, [`read`](Self::read) says why.
+    pub fn read_pieces(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        bytes_max: usize,
+        take: impl FnMut(Bytes),
+    ) -> usize {
+        let read = |connection: &mut Connection, spare| {
+            connection.read_pieces(now, bytes_max, spare, take)
+        };
+        self.with_reader(now, id, read).unwrap_or(0)
     }
 
     /// [`Connection::write`].
@@ -275,6 +280,28 @@ impl Endpoint {
         }
         let outcome = call(&mut entry.connection);
         self.touch(id);
+        Some(outcome)
+    }
+
+    /// Has `read` take from a connection whose receive buffer may grow by what it is given.
+    fn with_reader<T>(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        read: impl FnOnce(&mut Connection, u64) -> T,
+    ) -> Option<T> {
+        let growth = self.table.receive_growth();
+        let entry = self.table.get_mut(id)?;
+        if entry.stage == Stage::Released {
+            return None;
+        }
+        let spare = self.config.receive_growth_bytes_max.saturating_sub(growth);
+        let outcome = read(&mut entry.connection, spare);
+        let owes_ack = entry.connection.owes_ack(now);
+        self.table.follow_growth(id);
+        if owes_ack {
+            self.touch(id);
+        }
         Some(outcome)
     }
 

@@ -169,14 +169,26 @@ impl Receiver {
     ///
     /// The window may grow by `spare` bytes.
     pub(crate) fn read(&mut self, bytes_max: usize, now: Instant, spare: u64) -> (Bytes, bool) {
-        let data = self.ready.pop(bytes_max);
+        let data = self.take_out(bytes_max);
+        let update = self.on_read(data.len() as u64, now, spare);
+        (data, update)
+    }
+
+    /// The next bytes for the user, at most `bytes_max` and one piece; `on_read` follows.
+    pub(crate) fn take_out(&mut self, bytes_max: usize) -> Bytes {
+        self.ready.pop(bytes_max)
+    }
+
+    /// The user has taken `bytes`; true if the peer should hear of the room.
+    ///
+    /// The window may grow by `spare` bytes.
+    pub(crate) fn on_read(&mut self, bytes: u64, now: Instant, spare: u64) -> bool {
         if let Some(sizing) = &mut self.sizing
-            && let Some(wanted) = sizing.on_read(data.len() as u64, now)
+            && let Some(wanted) = sizing.on_read(bytes, now)
         {
             self.window.resize(wanted, spare);
         }
-        let update = self.window.is_update_due(self.next, self.ready.len());
-        (data, update)
+        self.window.is_update_due(self.next, self.ready.len())
     }
 
     /// Bytes that wait for the user.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use packhorse_tcp::{
-    Config, ConnectionId, Endpoint, EndpointConfig, Instant, ListenAt, ListenerId, Packet, Read,
+    Config, ConnectionId, Endpoint, EndpointConfig, Instant, ListenAt, ListenerId, Packet,
 };
 
 use crate::{BUFFER_BYTES, CHUNK_BYTES, MTU_BYTES};
@@ -125,9 +125,16 @@ pub(crate) fn transfer(bytes: usize) {
             written += pair.ends[0].write(pair.now, client, data);
         }
         pair.step();
-        while let Read::Data(data) = pair.ends[1].read(pair.now, server, CHUNK_BYTES) {
-            sink[..data.len()].copy_from_slice(&data);
-            read += data.len();
+        loop {
+            let mut filled = 0;
+            let count = pair.ends[1].read_pieces(pair.now, server, CHUNK_BYTES, |piece| {
+                sink[filled..filled + piece.len()].copy_from_slice(&piece);
+                filled += piece.len();
+            });
+            if count == 0 {
+                break;
+            }
+            read += count;
         }
     }
     assert_eq!(sink[0], 7);

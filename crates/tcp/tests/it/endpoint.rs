@@ -562,6 +562,40 @@ fn a_new_connection_may_end_time_wait() {
     }
 }
 
+/// Pieces are what `read` gives one by one, up to what was asked for.
+#[test]
+fn several_pieces_are_read_at_once() {
+    let mut net = Net::new(config());
+    let listener = net.listen(1);
+    let client = net.connect();
+    net.pass(Duration::from_millis(50));
+    let server = net.ends[SERVER].accept(listener).unwrap();
+    let sent: Vec<u8> = (0..9_000_u32).map(|at| (at % 251) as u8).collect();
+    net.ends[CLIENT].write(net.now, client, sent.clone().into());
+    net.pass(Duration::from_millis(500));
+    let mut got = Vec::new();
+    let mut pieces = 0;
+    for (bytes_max, expected) in [(0, 0), (5_000, 5_000), (5_000, 4_000), (5_000, 0)] {
+        let count = net.ends[SERVER].read_pieces(net.now, server, bytes_max, |piece| {
+            got.extend_from_slice(&piece);
+            pieces += 1;
+        });
+        assert_eq!(count, expected);
+    }
+    assert_eq!(got, sent);
+    assert!(pieces > 2, "{pieces}");
+    assert_eq!(
+        net.ends[SERVER].read(net.now, server, 9),
+        Read::Pending,
+        "and nothing is left"
+    );
+    net.ends[CLIENT].write(net.now, client, "more".into());
+    net.pass(Duration::from_millis(500));
+    net.ends[SERVER].release(net.now, server);
+    let count = net.ends[SERVER].read_pieces(net.now, server, 9, |_| panic!("it was released"));
+    assert_eq!(count, 0);
+}
+
 /// With nothing under way, no clock is asked for and nobody is looked at.
 #[test]
 fn idle_connections_ask_for_nothing() {

@@ -148,21 +148,19 @@ impl Socket {
     ) -> Poll<io::Result<()>> {
         let mut inner = self.shared.lock();
         let now = self.shared.now();
-        let mut has_read = false;
-        while buffer.remaining() > 0 {
-            match inner.endpoint.read(now, self.id, buffer.remaining()) {
-                Read::Data(data) => {
-                    buffer.put_slice(&data);
-                    has_read = true;
-                }
-                _ if has_read => break,
-                Read::End => return Poll::Ready(Ok(())),
+        let room = buffer.remaining();
+        let count = inner
+            .endpoint
+            .read_pieces(now, self.id, room, |piece| buffer.put_slice(&piece));
+        if count == 0 && room > 0 {
+            match inner.endpoint.read(now, self.id, room) {
                 Read::Failed(failure) => return Poll::Ready(Err(error(failure))),
                 Read::Pending => {
                     inner.broken()?;
                     inner.sockets.reader_waits(self.id, cx);
                     return Poll::Pending;
                 }
+                Read::End | Read::Data(_) => return Poll::Ready(Ok(())),
             }
         }
         self.shared.wake_driver(inner);
