@@ -7,15 +7,14 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::Signal;
 
 use crate::kills::half_done;
 use crate::python;
-use crate::sandbox::{Sandbox, Server};
+use crate::sandbox::{Sandbox, Server, wait_until};
 
 /// Against a hang; nothing here needs it.
 const TIME_MAX: Duration = Duration::from_secs(60);
@@ -55,16 +54,6 @@ fn make_tree(sandbox: &Sandbox) {
     let at = |name: &str| sandbox.path("served").join(name);
     std::os::unix::fs::symlink("a", at("link")).unwrap();
     mkfifoat(CWD, at("fifo"), Mode::from_raw_mode(0o600)).unwrap();
-}
-
-/// Waits until it is so.
-#[track_caller]
-fn wait_until(is_so: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < TIME_MAX, "it does not come to that");
-        sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]

@@ -425,6 +425,16 @@ pub(crate) fn walk(root: &Path) -> Vec<String> {
     lines
 }
 
+/// Waits until it is so.
+#[track_caller]
+pub(crate) fn wait_until(is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < TIME_MAX, "it does not come to that");
+        sleep(Duration::from_millis(5));
+    }
+}
+
 fn hash(content: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(content);

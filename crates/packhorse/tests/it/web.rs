@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use crate::sandbox::{Sandbox, Server};
+use crate::sandbox::{Sandbox, Server, wait_until};
 
 /// Against a hang; nothing here needs it.
 const READ_TIME_MAX: Duration = Duration::from_secs(60);
@@ -297,6 +297,8 @@ fn once_through_tls_ends_with_what_was_taken() {
             return;
         };
         server.running.wait_for_stderr("GET /a.bin: 200");
+        // From its first bytes on it reads far less than there is.
+        wait_until(|| fs::metadata(&part).is_ok_and(|part| part.len() > 0));
         slow.kill().unwrap();
         slow.wait().unwrap();
         server.running.wait_for_stderr("was lost");
