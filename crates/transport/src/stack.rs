@@ -81,7 +81,13 @@ struct Inner {
 
 impl Stack {
     /// Runs our TCP on `device`, in a tokio runtime. The task ends when nobody holds anything of
-    /// the stack any more and everything was sent, or with the error of the device.
+    /// the stack any more, everything was sent and no connection is in TIME-WAIT
+    /// ([`Config::time_wait`](packhorse_tcp::Config::time_wait) after the last close), or with the
+    /// error of the device.
+    ///
+    /// A program may end sooner: the task goes with its runtime, and what it had not sent is lost.
+    /// In TIME-WAIT all was sent and acknowledged; a peer that missed our last acknowledgement
+    /// then sends its FIN in vain until its own time-out (RFC 9293 §3.6.1).
     ///
     /// `key` must be random; see [`Endpoint::new`].
     #[must_use]

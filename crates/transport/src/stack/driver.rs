@@ -135,7 +135,9 @@ impl Batch {
         while let Some(event) = endpoint.poll_event() {
             sockets.take(event, &mut self.wake);
         }
-        self.is_over = *handles == 0 && endpoint.connections() == 0;
+        // In TIME-WAIT a peer may still ask for an acknowledgement that was lost; with nobody to
+        // answer, it asks until its user time-out.
+        self.is_over = *handles == 0 && endpoint.connections() == 0 && endpoint.time_waits() == 0;
         let deadline = endpoint.poll_timeout();
         drop(inner);
         self.wake.drain(..).for_each(Waker::wake);

@@ -125,6 +125,8 @@ fn pair(every: u32) -> Pair {
         connection: Config {
             receive_buffer_bytes: 100_000,
             send_buffer_bytes: 100_000,
+            // Where the clock is real, the end of a pair waits for this.
+            time_wait: Duration::from_secs(5),
             ..Config::default()
         },
         ..EndpointConfig::default()
@@ -418,6 +420,47 @@ async fn everybody_hears_that_the_device_is_broken() {
     }
     let late = server.connect(remote(), local()).await.unwrap_err();
     assert_eq!(late.to_string(), "the wire is cut");
+}
+
+/// A device that loses the next packet it is to send, when it is told to.
+struct LosesNext(PacketPipe, Arc<AtomicBool>);
+
+impl PacketDevice for LosesNext {
+    async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.recv(buffer).await
+    }
+
+    async fn send(&self, packet: &[u8]) -> io::Result<()> {
+        if self.1.swap(false, Ordering::Relaxed) {
+            Ok(())
+        } else {
+            self.0.send(packet).await
+        }
+    }
+}
+
+/// A driver that left with its last user could not answer for a last acknowledgement that was
+/// lost, and the peer sent its FIN until its user time-out.
+#[tokio::test(start_paused = true)]
+async fn a_lost_last_acknowledgement_is_answered_for_when_nobody_is_left() {
+    let (near, far) = PacketPipe::pair(PIPE_PACKETS);
+    let loses = Arc::new(AtomicBool::new(false));
+    let device = LosesNext(near, Arc::clone(&loses));
+    let (client, task) = Stack::start(device, EndpointConfig::default(), [1; 16]);
+    let (server, _task) = Stack::start(far, EndpointConfig::default(), [2; 16]);
+    let listener = server.listen(ListenAt::Port(80), 4).unwrap();
+    let (stream, accepted) = tokio::join!(client.connect(local(), remote()), listener.accept());
+    let (mut stream, (mut accepted, _)) = (stream.unwrap(), accepted.unwrap());
+    stream.shutdown().await.unwrap();
+    assert_eq!(accepted.read(&mut [0; 9]).await.unwrap(), 0);
+    loses.store(true, Ordering::Relaxed);
+    accepted.shutdown().await.unwrap();
+    assert_eq!(stream.read(&mut [0; 9]).await.unwrap(), 0);
+    drop((client, stream, accepted));
+    let driven = timeout(PATIENCE, task).await.expect("it stays");
+    driven.unwrap().unwrap();
+    assert!(!loses.load(Ordering::Relaxed), "nothing was lost");
+    assert_eq!(server.connections(), 0, "it waits for an acknowledgement");
 }
 
 /// Many at once, from threads that run at the same time.
