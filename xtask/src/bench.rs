@@ -4,7 +4,6 @@
 //! turns within each repetition, every run has a fresh server and an empty destination in memory,
 //! and the page cache is warm.
 
-use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -72,7 +71,7 @@ pub(crate) fn run(root: &Path, arguments: &[OsString]) -> anyhow::Result<ExitCod
             &[&["--package", "packhorse-transport"][..], &idler].concat(),
         )?;
     }
-    let target = env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+    let target = suite::target(root);
     let work = target.join("bench");
     // A directory of its own, whoever names its parent: it is removed with all that is in it.
     let parent = plan.destination.as_deref().unwrap_or(Path::new("/dev/shm"));

@@ -1,11 +1,10 @@
 //! `cargo xtask count`: how many instructions the hot paths take, which no busy machine changes.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail, ensure};
@@ -49,8 +48,7 @@ pub(crate) fn run(root: &Path, arguments: &[OsString]) -> anyhow::Result<ExitCod
         .status()
         .context("cannot run cargo")?;
     ensure!(built.success(), "the hot paths do not build");
-    let target = env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
-    let program = target.join("release/examples/hot_paths");
+    let program = suite::target(root).join("release/examples/hot_paths");
     let kept_at = root.join(KEPT);
     let mut kept = parse(&fs::read_to_string(&kept_at).unwrap_or_default())?;
     let mut are_all_good = true;

@@ -1,7 +1,6 @@
 //! `cargo xtask package`: the Debian package, and that it installs, works and leaves.
 
 use std::collections::BTreeSet;
-use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +8,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail, ensure};
 
-use crate::suite::{cargo, is_ci};
+use crate::suite::{cargo, is_ci, target};
 
 /// Where everything is made, below the root of the repository. The manifest of `packhorse` names it
 /// too.
@@ -66,7 +65,7 @@ fn make(root: &Path, is_check: bool) -> anyhow::Result<PathBuf> {
         build.arg("--release");
     }
     succeed(&mut build)?;
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let target = target(root);
     let profile = if is_check { "debug" } else { "release" };
     let binary = target.join(profile).join("packhorse");
     succeed(Command::new(&binary).arg("generate").arg(&directory))?;

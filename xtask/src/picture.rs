@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
+use crate::suite;
+
 const PICTURE: &str = "docs/terminal.svg";
 
 const COLUMNS: usize = 80;
@@ -29,12 +31,11 @@ pub(crate) fn run(root: &Path, arguments: &[OsString]) -> anyhow::Result<ExitCod
         [flag] if flag == "--check" => true,
         _ => bail!("usage: cargo xtask picture [--check]"),
     };
-    let mut build = Command::new("cargo");
-    let built = build
-        .args(["build", "--quiet", "-p", "packhorse"])
-        .current_dir(root);
-    ensure!(built.status()?.success(), "packhorse cannot be built");
-    let binaries = root.join("target/debug");
+    let mut build = suite::cargo(root);
+    build.args(["build", "--quiet", "--locked", "--package", "packhorse"]);
+    let built = build.status().context("cannot run cargo")?;
+    ensure!(built.success(), "packhorse does not build");
+    let binaries = suite::target(root).join("debug");
     let picture = svg(&take(&binaries)?);
     let kept = root.join(PICTURE);
     if !is_check {
