@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-const MIB: usize = 1 << 20;
+pub(super) const MIB: usize = 1 << 20;
 
 /// Entries of the tree, directories and links among them.
 const TREE_ENTRIES: usize = 50_000;
@@ -152,8 +152,13 @@ fn make_million(folder: &Path, noise: &mut Noise, files: usize) -> std::io::Resu
     make_small(folder, noise, files / 2..files, 100)
 }
 
-/// Files of `gib` GiB, of half of that and of a quarter, each with a group of data at its start,
-/// in its middle and at its end.
+/// Where in a hollow file of that length a group of data begins: at its start, in its middle and at
+/// its end.
+pub(super) fn offsets_of_data(length: u64) -> [u64; 3] {
+    [0, length / 2, length - MIB as u64]
+}
+
+/// Files of `gib` GiB, of half of that and of a quarter, each with three groups of data.
 fn make_holes(folder: &Path, noise: &mut Noise, gib: usize) -> std::io::Result<()> {
     for part in [4, 2, 1] {
         let path = folder.join(format!("part-{part}.bin"));
@@ -161,7 +166,7 @@ fn make_holes(folder: &Path, noise: &mut Noise, gib: usize) -> std::io::Result<(
         let group = fs::read(&path)?;
         let length = ((gib as u64) << 30) / part;
         let file = OpenOptions::new().write(true).open(&path)?;
-        for offset in [length / 2, length - MIB as u64] {
+        for offset in offsets_of_data(length) {
             file.write_all_at(&group, offset)?;
         }
     }

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 
-use super::data_set::DataSet;
+use super::data_set::{DataSet, MIB, offsets_of_data};
 use super::measure::{Measured, Scene, Setting};
 use super::peer::PEERS;
 
@@ -173,8 +173,8 @@ fn compare_hollow(source: &Path, fetched: &Path) -> anyhow::Result<()> {
         "WRONG: holes were written"
     );
     let length = wanted.len();
-    for offset in [0, length / 2, length - (1 << 20)] {
-        let mut groups = [vec![0; 1 << 20], vec![0; 1 << 20]];
+    for offset in offsets_of_data(length) {
+        let mut groups = [vec![0; MIB], vec![0; MIB]];
         source.read_exact_at(&mut groups[0], offset)?;
         fetched.read_exact_at(&mut groups[1], offset)?;
         ensure!(
