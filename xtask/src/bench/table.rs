@@ -116,8 +116,21 @@ fn seconds(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::Context;
+
     use super::super::peer::PEERS;
     use super::*;
+
+    /// A run of which only the time matters.
+    fn run(wall: f64) -> Measured {
+        Measured {
+            wall,
+            client_cpu: 0.0,
+            server_cpu: 0.0,
+            client_mib: 0.0,
+            server_mib: 0.0,
+        }
+    }
 
     #[test]
     fn medians_are_in_the_middle() {
@@ -128,13 +141,7 @@ mod tests {
         ] {
             let mut row = Row::new(&PEERS[0]);
             for &wall in walls {
-                row.add(Ok(Measured {
-                    wall,
-                    client_cpu: 0.0,
-                    server_cpu: 0.0,
-                    client_mib: 0.0,
-                    server_mib: 0.0,
-                }));
+                row.add(Ok(run(wall)));
             }
             assert!((row.wall() - median).abs() < 1e-9, "{walls:?}");
         }
@@ -145,15 +152,7 @@ mod tests {
         let row = |name: &str, wall: Option<f64>| {
             let peer = PEERS.iter().find(|peer| peer.name == name).unwrap();
             let mut row = Row::new(peer);
-            row.add(wall.map_or(Err(anyhow::anyhow!("wrong")), |wall| {
-                Ok(Measured {
-                    wall,
-                    client_cpu: 0.0,
-                    server_cpu: 0.0,
-                    client_mib: 0.0,
-                    server_mib: 0.0,
-                })
-            }));
+            row.add(wall.map(run).context("wrong"));
             row
         };
         let rows = [
