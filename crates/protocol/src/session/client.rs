@@ -52,8 +52,8 @@ enum Pending {
     },
 }
 
-/// What a frame from the server means. `Page`, `Done`, `Measured`, `Failed` and the last `Contents` end the
-/// answer to one request.
+/// What a frame from the server means. `Page`, `Done`, `Measured`, `Failed` and the last `Contents`
+/// end the answer to one request.
 #[derive(Debug)]
 pub enum Answer {
     /// A page of a tree.
