@@ -87,8 +87,8 @@ pub(crate) struct Shared<A> {
     pub(crate) ahead: Arc<Semaphore>,
     pub(crate) buffers: Arc<FrameBuffers>,
     pub(crate) throttle: Option<Throttle>,
-    /// Held by whoever has work measured.
-    pub(crate) measuring: Mutex<()>,
+    /// Held by work that is measured.
+    pub(crate) measuring: Arc<Mutex<()>>,
     /// Bytes that have left for clients of all kinds.
     pub(crate) sent_bytes: Arc<AtomicU64>,
     pub(crate) stage: watch::Sender<Stage>,
@@ -155,7 +155,7 @@ impl<A: Accept> Server<A> {
                 ahead: Arc::new(Semaphore::new(ahead_bytes >> 20)),
                 buffers: Arc::new(FrameBuffers::new(FREE_BUFFERS_MAX)),
                 throttle: settings.rate_limit.map(Throttle::new),
-                measuring: Mutex::default(),
+                measuring: Arc::default(),
                 sent_bytes: Arc::default(),
                 stage: watch::Sender::new(Stage::Open),
                 settings,
