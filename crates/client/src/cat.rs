@@ -189,8 +189,7 @@ async fn wait(
     let Some(wait) = wait.flatten() else {
         return Err(error.into());
     };
-    let why = error.to_string();
-    observer.handle(Event::Lost { why: &why });
+    observer.handle(Event::Lost { why: &error });
     sleep(wait).await;
     Ok(())
 }

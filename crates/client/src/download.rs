@@ -176,8 +176,7 @@ impl Download {
                     false => error,
                 });
             };
-            let why = error.to_string();
-            self.observer.handle(Event::Lost { why: &why });
+            self.observer.handle(Event::Lost { why: &error });
             sleep(wait).await;
         }
     }
@@ -307,11 +306,10 @@ impl<D: Dial> Running<D> {
             if !error.is_passing() {
                 return Err(error.after_reached());
             }
-            let why = error.to_string();
             let Some(wait) = patience.next_wait(progress(&self.crew)) else {
                 return Err(error);
             };
-            site.observer.handle(Event::Lost { why: &why });
+            site.observer.handle(Event::Lost { why: &error });
             sleep(wait).await;
             match self.connector.greet().await {
                 Ok(conversation) => return Ok(conversation),

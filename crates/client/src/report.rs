@@ -9,6 +9,7 @@ use packhorse_protocol::path::RelativePath;
 use packhorse_storage::destination::EntryError;
 use thiserror::Error;
 
+use crate::connect::ConnectError;
 use crate::large::HASHED_HOLES_BYTES_MAX;
 
 /// Hears of everything that happens to an entry; called from many threads.
@@ -79,7 +80,7 @@ pub enum Event<'a> {
     /// The connection was lost and will be dialled again.
     Lost {
         /// Why.
-        why: &'a str,
+        why: &'a ConnectError,
     },
 }
 

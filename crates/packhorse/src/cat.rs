@@ -56,9 +56,11 @@ struct LossTeller<'a> {
 impl Observer for LossTeller<'_> {
     fn handle(&self, event: Event<'_>) {
         if let Event::Lost { why } = event {
-            complain(fetching::dialling_again(why));
+            complain(fetching::dialling_again(&why.into()));
             if let Some(events) = self.events {
-                events.write(&Record::Lost { why: why.into() });
+                events.write(&Record::Lost {
+                    why: why.to_string(),
+                });
             }
         }
     }

@@ -115,7 +115,7 @@ impl Observer for GetObserver {
                 self.progress.complain(left);
             }
             Event::Lost { why } => {
-                let lost = fetching::dialling_again(why);
+                let lost = fetching::dialling_again(&why.into());
                 self.progress.complain(lost);
             }
             _ => {}
@@ -150,7 +150,9 @@ fn record_of(event: &Event<'_>) -> Option<Record> {
         Event::LeftBehind { error } => Record::LeftBehind {
             why: error.to_string(),
         },
-        Event::Lost { why } => Record::Lost { why: why.into() },
+        Event::Lost { why } => Record::Lost {
+            why: why.to_string(),
+        },
         _ => return None,
     })
 }

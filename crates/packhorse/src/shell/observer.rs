@@ -41,7 +41,7 @@ impl Observer for ShellObserver {
                 };
             }
             Event::Lost { why } => {
-                return self.progress.say(fetching::dialling_again(why));
+                return self.progress.say(fetching::dialling_again(&why.into()));
             }
             _ => return,
         };

@@ -18,7 +18,7 @@ texts! {
     }
 
     /// A connection is lost.
-    dialling_again(why: impl Display) {
+    dialling_again(why: &Text) {
         en "{why}; dialling again"
         zh "{why}；正在重新连接"
     }

@@ -5,7 +5,10 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::sandbox::{Ended, Sandbox};
+use rustix::process::Signal;
+
+use crate::kills::half_done;
+use crate::sandbox::{Ended, Sandbox, wait_until};
 
 /// This many English words, one behind the other, are a sentence.
 const SENTENCE_WORDS_MIN: usize = 3;
@@ -156,6 +159,19 @@ fn messages_are_told_of_in_chinese() {
     let ended = listener.wait().code(0);
     check(&ended);
     assert!(ended.text().contains(": hello\n"), "{}", ended.text());
+}
+
+#[test]
+fn a_lost_connection_is_told_of_in_chinese() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("large", vec![7; 64 << 20]);
+    let server = sandbox.serve(&["--rate-limit", "4M"]);
+    let mut get = sandbox.command(&["get", &server.address, "--retry-for", "1s"]);
+    let client = sandbox.start(get.env("LC_ALL", "zh_CN.UTF-8"));
+    wait_until(|| half_done(&sandbox.path("here")) > 0);
+    server.running.signal(Signal::KILL);
+    let ended = client.wait().code(3).says("；正在重新连接");
+    check(&ended);
 }
 
 #[test]
