@@ -226,7 +226,7 @@ impl Bench<'_> {
         let mut tell = |course: &Course| self.follow(Stage::Source, course);
         let time = self.settings.time;
         let course = measure_source(&server.connector, samples, time, &mut tell).await?;
-        disk_figures(&course)
+        Ok(disk_figures(&course))
     }
 
     async fn here(&self, work: Work, cores_max: usize) -> Result<Measured, Unmeasured> {
@@ -257,7 +257,7 @@ impl Bench<'_> {
         let mut tell = |course: &Course| self.follow(Stage::Destination, course);
         let (done, course) = follow(writing, count, Duration::MAX, &mut tell).await;
         done.map_err(failed)?;
-        disk_figures(&course)
+        Ok(disk_figures(&course))
     }
 
     /// A part has come so far.
@@ -368,16 +368,14 @@ fn work_figures(figures: WorkFigures, cores_max: usize) -> Measured {
     }
 }
 
-fn disk_figures(course: &Course) -> Result<Measured, Unmeasured> {
-    let rate = course.steady_rate();
-    let rate = rate.ok_or_else(|| Unmeasured::Part(Exit::Done, text::bench::nothing_to_read()))?;
-    Ok(Measured {
-        rate,
+fn disk_figures(course: &Course) -> Measured {
+    Measured {
+        rate: course.steady_rate().unwrap_or(0),
         detail: Detail::Disk {
             bytes: course.bytes(),
             time: course.time(),
         },
-    })
+    }
 }
 
 /// Writes to the disk that holds `directory` until `deadline`; adds to `written` what is on it.
