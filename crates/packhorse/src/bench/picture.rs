@@ -2,7 +2,7 @@
 
 use packhorse_client::bench::Course;
 
-use crate::byte_count::ByteCount;
+use super::report::{RATE_COLUMNS, rate};
 
 /// Rows of the picture, its axis not among them.
 const ROWS: usize = 6;
@@ -51,16 +51,14 @@ impl Ink {
 /// The picture in at most `columns`; no lines at all where that is too few, or there is nothing to
 /// be seen.
 pub(super) fn picture(course: &Course, columns: usize, ink: Ink) -> Vec<String> {
-    let peak_of = |rates: &[u64]| rates.iter().copied().max().unwrap_or(0);
-    // The label is as wide as that of any rate.
-    let label_columns = "9.99 MB/s".len() + 1;
+    let label_columns = RATE_COLUMNS + 1;
     let room = columns.saturating_sub(label_columns + 2).min(COLUMNS_MAX);
     if room < COLUMNS_MIN || course.parts_max() == 0 {
         return Vec::new();
     }
     let rates = course.rates(room);
     let peak = peak_of(&rates);
-    let top = format!("{}/s", ByteCount(peak));
+    let top = rate(peak);
     let [tick, side, corner, below] = ink.axis();
     let mut lines: Vec<_> = (0..ROWS)
         .map(|row| {
@@ -92,10 +90,14 @@ pub(super) fn sparkline(course: &Course, columns: usize, ink: Ink) -> String {
     }
     let rates = course.rates(parts);
     let last = &rates[parts.saturating_sub(columns)..];
-    let peak = last.iter().copied().max().unwrap_or(0);
+    let peak = peak_of(last);
     last.iter()
         .map(|&rate| cell(rate, peak, 0, 1, ink))
         .collect()
+}
+
+fn peak_of(rates: &[u64]) -> u64 {
+    rates.iter().copied().max().unwrap_or(0)
 }
 
 /// What stands in a row (from below, of so many) above a rate: what there is is always to be seen.

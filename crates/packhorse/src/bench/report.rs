@@ -20,7 +20,7 @@ const GAP: &str = "  ";
 const NOTE_COLUMNS_MIN: usize = 20;
 
 /// What a rate takes.
-const RATE_COLUMNS: usize = "9.99 MB/s".len();
+pub(super) const RATE_COLUMNS: usize = "9.99 MB/s".len();
 
 /// How wide a picture is that goes nowhere in particular.
 const PICTURE_COLUMNS: usize = 80;
