@@ -109,17 +109,14 @@ fn show(scratch: &Path, interrupted: &Interrupted) -> Result<()> {
 
     let again = Client::start(&program, &server, "third-again", &destinations[2], &[])?;
     tell(&story::started_again(again.id()));
-    for (told, client) in [
-        (story::first(), first),
-        (story::second(), second),
-        (story::third(), again),
-    ] {
+    let told = [story::first(), story::second(), story::third()];
+    for (told, client) in told.iter().zip([first, second, again]) {
         let report = client.wait()?;
-        if told == story::third() {
+        if *told == story::third() {
             tell_of_resume(&report)?;
         }
         tell(&story::done(
-            &told,
+            told,
             &files(report.files_fetched),
             ByteCount(report.bytes_fetched),
             ByteCount(report.rate()),
@@ -127,7 +124,6 @@ fn show(scratch: &Path, interrupted: &Interrupted) -> Result<()> {
         ));
     }
     tell(&story::comparing());
-    let told = [story::first(), story::second(), story::third()];
     for (told, destination) in told.iter().zip(&destinations) {
         let compared = compare(&source, destination, interrupted)?;
         let files = files(compared.files);
