@@ -266,8 +266,7 @@ impl EventLog {
 
     /// Writes a line, at once.
     pub(crate) fn write(&self, record: &impl Serialize) {
-        let line =
-            serde_json::to_string(record).expect("a record has no maps and no floats to fail");
+        let line = serde_json::to_string(record).expect("the keys of a record are text");
         if let Some(output) = &self.output {
             output.write(&line);
         }
