@@ -103,12 +103,8 @@ impl Observer for GetObserver {
         match event {
             Event::Wanted { path, bytes } => self.handle_wanted(path, bytes),
             Event::Skipped { path, refusal } => self.handle_skipped(path, refusal),
-            Event::Failed { path: b"", failure } => {
-                self.progress.complain(failure);
-            }
             Event::Failed { path, failure } => {
-                let failed = Text::untranslated(Escaped(path)).because(failure);
-                self.progress.complain(failed);
+                self.progress.complain(fetching::not_arrived(path, failure));
             }
             Event::LeftBehind { error } => {
                 let left = fetching::not_removed().because(error);

@@ -7,7 +7,7 @@ use packhorse_protocol::escape::Escaped;
 
 use crate::output::print;
 use crate::progress::ProgressLine;
-use crate::text::{Text, fetching, shell};
+use crate::text::{fetching, shell};
 
 /// Says what was written where, as it happens.
 pub(super) struct ShellObserver {
@@ -33,12 +33,11 @@ impl Observer for ShellObserver {
                     .say(fetching::skipped_entry(Escaped(path), &refusal.into()));
             }
             Event::Failed { path, failure } => {
-                let path = Escaped(path);
-                return match failure {
+                return self.progress.say(match failure {
                     // The flags that the failure speaks of are those of `get`.
-                    Failure::Exists => self.progress.say(shell::differs(path)),
-                    _ => self.progress.say(Text::untranslated(path).because(failure)),
-                };
+                    Failure::Exists => shell::differs(Escaped(path)),
+                    _ => fetching::not_arrived(path, failure),
+                });
             }
             Event::Lost { why } => {
                 return self.progress.say(fetching::dialling_again(&why.into()));

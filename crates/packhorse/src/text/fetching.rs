@@ -2,6 +2,9 @@
 
 use std::fmt::Display;
 
+use packhorse_client::report::Failure;
+use packhorse_protocol::escape::Escaped;
+
 use super::{Text, texts};
 
 texts! {
@@ -117,5 +120,17 @@ texts! {
     half_done_and_taken(bytes: impl Display, files: &Text) {
         en "kept {bytes} of {files} half done: run the same command with --overwrite or --keep-both to go on"
         zh "{files}尚未完成，已保留 {bytes}：加上 --overwrite 或 --keep-both 再次运行同一命令即可接着进行"
+    }
+}
+
+/// Why the entry at `path` did not arrive. Its path is said once: some reasons hold it.
+pub(crate) fn not_arrived(path: &[u8], failure: &Failure) -> Text {
+    let names_path = match failure {
+        Failure::Destination(error) => error.path().as_bytes() == path,
+        _ => false,
+    };
+    match names_path || path.is_empty() {
+        true => failure.into(),
+        false => Text::untranslated(Escaped(path)).because(failure),
     }
 }

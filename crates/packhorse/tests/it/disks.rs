@@ -67,7 +67,7 @@ fn a_full_disk_is_said_and_a_later_run_completes() {
     );
     let said = read("first.err");
     assert!(
-        said.contains("packhorse: large: the disk has no room for `large`: 9.44 MB are needed"),
+        said.contains("packhorse: the disk has no room for `large`: 9.44 MB are needed"),
         "{said}"
     );
     assert!(
@@ -156,7 +156,7 @@ fn a_directory_that_may_not_be_written_to_is_named() {
         let said = String::from_utf8(sandbox.read("err")).unwrap();
         assert_eq!(lines, ["6", "d", "g"], "{said}");
         assert!(
-            said.contains("packhorse: d/f: ") && said.contains("Read-only"),
+            said.contains("packhorse: `d/f` ") && said.contains("Read-only"),
             "{said}"
         );
     }
