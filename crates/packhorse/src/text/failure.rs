@@ -425,7 +425,10 @@ impl Worded for EntryError {
                 format!("本文件系统不支持名字 `{path}`：{}", chinese(source))
             }
             Self::TooLarge { path, size } => {
-                format!("本文件系统容不下 {} 的 `{path}`", ByteCount(*size))
+                format!(
+                    "`{path}` 有 {}，超过本文件系统或 `ulimit -f` 允许的大小",
+                    ByteCount(*size)
+                )
             }
             Self::WrongLength { path, size } => {
                 format!("`{path}` 的长度不是所声明的 {size} 字节")
@@ -461,6 +464,10 @@ impl Worded for EntryError {
                 "the disk has no room for `{path}`: {} are needed, {} are free",
                 ByteCount(*needed),
                 ByteCount(*free)
+            ),
+            Self::TooLarge { path, size } => format!(
+                "`{path}` of {} is larger than this file system or `ulimit -f` allows",
+                ByteCount(*size)
             ),
             other => other.to_string(),
         }

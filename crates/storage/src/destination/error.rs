@@ -109,8 +109,8 @@ pub enum EntryError {
         /// The system's answer.
         source: io::Error,
     },
-    /// The file system cannot hold a file of that size.
-    #[error("this file system cannot hold `{path}` of {size} bytes")]
+    /// The file system can hold no file of that size, or this process may make none.
+    #[error("`{path}` of {size} bytes is larger than this file system or `ulimit -f` allows")]
     TooLarge {
         /// The entry.
         path: RelativePath,

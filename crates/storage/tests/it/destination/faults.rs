@@ -289,7 +289,7 @@ fn errors_say_what_is_wrong_and_where() {
             Errno::FBIG,
             is_length,
             false,
-            "this file system cannot hold `f` of 3 bytes",
+            "`f` of 3 bytes is larger than this file system or `ulimit -f` allows",
         ),
         (
             Errno::IO,
