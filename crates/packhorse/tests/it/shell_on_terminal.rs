@@ -1,21 +1,46 @@
 //! `packhorse shell` as a person types in it: `tmux` is the terminal.
 
-use crate::sandbox::{Sandbox, Server};
+use crate::sandbox::Sandbox;
 use crate::terminal::Terminal;
 
-/// Starts a shell on `server`, whose end will show as `code=`.
-fn start_shell(terminal: &Terminal, server: &Server<'_>) {
+/// Starts a shell, whose end will show as `code=`.
+fn start_shell(terminal: &Terminal, arguments: &str) {
     let command = env!("CARGO_BIN_EXE_packhorse");
-    let address = &server.address;
-    let line = format!("clear; {command} shell {address}; echo code=$?");
+    let line = format!("clear; {command} shell {arguments}; echo code=$?");
     terminal.send(&line, "Enter");
     terminal.wait_for("packhorse:/>");
 }
 
-/// What the screen shows from the last prompt for a command on.
-fn behind_welcome(screen: &str) -> &str {
-    let (_, behind) = screen.split_once("to end.\n").unwrap_or(("", screen));
-    behind.trim_end()
+#[test]
+fn the_shell_completes_names_and_remembers_lines() {
+    let sandbox = Sandbox::new();
+    sandbox.serve_file("a file with spaces.txt", "content");
+    sandbox.serve_file("dir/inner.txt", "inner\n");
+    let server = sandbox.serve(&["--open"]);
+    let Some(terminal) = Terminal::open(&sandbox) else {
+        return;
+    };
+    start_shell(&terminal, &format!("{} --prefix new", server.address));
+    terminal.send("a", "Tab");
+    terminal.wait_for("a\\ file\\ with\\ spaces.txt");
+    terminal.send("", "Enter");
+    terminal.wait_for("wrote newa file with spaces.txt, 7 bytes");
+    terminal.send("cat d", "Tab");
+    terminal.wait_for("cat dir/");
+    terminal.send("i", "Tab");
+    terminal.wait_for("cat dir/inner.txt");
+    terminal.send("", "Enter");
+    terminal.wait_for("\ninner\n");
+    terminal.send("cd dir", "Enter");
+    terminal.wait_for("packhorse:/dir>");
+    terminal.send("", "Up");
+    terminal.send("", "Up");
+    terminal.wait_for("packhorse:/dir> cat dir/inner.txt");
+    terminal.send("", "C-c");
+    // What comes along with a Ctrl-C is given up with the line.
+    terminal.wait_for("cat dir/inner.txt\npackhorse:/dir>");
+    terminal.send("", "Enter");
+    terminal.wait_for("code=0");
 }
 
 #[test]
@@ -36,7 +61,7 @@ fn names_of_every_kind_are_completed() {
     let Some(terminal) = Terminal::open(&sandbox) else {
         return;
     };
-    start_shell(&terminal, &server);
+    start_shell(&terminal, &server.address);
     for (typed, completed, content) in [
         ("cat a", "cat a\\ b.txt", "spaces"),
         ("cat \"a", "cat a\\ b.txt", "spaces"),
@@ -78,7 +103,7 @@ fn ctrl_c_stops_the_transfer_and_not_the_shell() {
     let Some(terminal) = Terminal::open(&sandbox) else {
         return;
     };
-    start_shell(&terminal, &server);
+    start_shell(&terminal, &server.address);
     for command in ["large", "get large"] {
         terminal.send(command, "Enter");
         terminal.wait_for("of 1 files");
@@ -105,7 +130,7 @@ fn what_is_typed_too_early_waits_for_its_prompt() {
     let Some(terminal) = Terminal::open(&sandbox) else {
         return;
     };
-    start_shell(&terminal, &server);
+    start_shell(&terminal, &server.address);
     terminal.send("large", "Enter");
     terminal.wait_for("of 1 files");
     // All at once, as when it is pasted; the end of the input as well.
@@ -116,7 +141,8 @@ fn what_is_typed_too_early_waits_for_its_prompt() {
     let screen = terminal.wait_for("code=0");
     let expected = "packhorse:/> large\nwrote large, 12582912 bytes\npackhorse:/> pwd\n/\n\
                     packhorse:/> ls\nlarge\npackhorse:/> pwd\n/\npackhorse:/>\ncode=0\n$";
-    assert_eq!(behind_welcome(&screen), expected, "{screen}");
+    let (_, behind_welcome) = screen.split_once("to end.\n").unwrap();
+    assert_eq!(behind_welcome.trim_end(), expected, "{screen}");
     // And the terminal is as it was.
     terminal.send("echo still | tr a-z A-Z", "Enter");
     terminal.wait_for("$ echo still | tr a-z A-Z\nSTILL\n");
@@ -131,7 +157,7 @@ fn a_line_survives_resizing_and_is_remembered() {
     let Some(terminal) = Terminal::open(&sandbox) else {
         return;
     };
-    start_shell(&terminal, &server);
+    start_shell(&terminal, &server.address);
     terminal.send("cat a", "Tab");
     let shown = |screen: &str| screen.replace([' ', '\n'], "").contains("narrow\\line.txt");
     terminal.wait_until(shown);
@@ -144,7 +170,7 @@ fn a_line_survives_resizing_and_is_remembered() {
     terminal.send("", "Enter");
     terminal.wait_for("code=0");
     // Another shell remembers it.
-    start_shell(&terminal, &server);
+    start_shell(&terminal, &server.address);
     terminal.send("", "Up");
     terminal.wait_until(shown);
     terminal.send("", "Enter");

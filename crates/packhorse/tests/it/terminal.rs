@@ -172,47 +172,6 @@ fn the_lines_fit_whatever_the_terminal_becomes() {
 }
 
 #[test]
-fn the_shell_completes_names_and_remembers_lines() {
-    let sandbox = Sandbox::new();
-    sandbox.serve_file("a file with spaces.txt", "content");
-    sandbox.serve_file("dir/inner.txt", "inner\n");
-    let server = sandbox.serve(&["--open"]);
-    let Some(terminal) = Terminal::open(&sandbox) else {
-        return;
-    };
-    let shell = format!(
-        "{} shell {}",
-        env!("CARGO_BIN_EXE_packhorse"),
-        server.address
-    );
-    terminal.send(
-        &format!("clear; {shell} --prefix new; echo code=$?"),
-        "Enter",
-    );
-    terminal.wait_for("packhorse:/>");
-    terminal.send("a", "Tab");
-    terminal.wait_for("a\\ file\\ with\\ spaces.txt");
-    terminal.send("", "Enter");
-    terminal.wait_for("wrote newa file with spaces.txt, 7 bytes");
-    terminal.send("cat d", "Tab");
-    terminal.wait_for("cat dir/");
-    terminal.send("i", "Tab");
-    terminal.wait_for("cat dir/inner.txt");
-    terminal.send("", "Enter");
-    terminal.wait_for("\ninner\n");
-    terminal.send("cd dir", "Enter");
-    terminal.wait_for("packhorse:/dir>");
-    terminal.send("", "Up");
-    terminal.send("", "Up");
-    terminal.wait_for("packhorse:/dir> cat dir/inner.txt");
-    terminal.send("", "C-c");
-    // What comes along with a Ctrl-C is given up with the line.
-    terminal.wait_for("cat dir/inner.txt\npackhorse:/dir>");
-    terminal.send("", "Enter");
-    terminal.wait_for("code=0");
-}
-
-#[test]
 fn a_qr_code_is_black_on_white_where_it_has_room() {
     let sandbox = Sandbox::new();
     let Some(terminal) = Terminal::open(&sandbox) else {
