@@ -1,6 +1,7 @@
 //! An open directory, and the calls on the names in it.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fd::{AsRawFd, OwnedFd};
@@ -238,7 +239,10 @@ impl Directory {
         match created {
             Ok(created) => File::new(created, self.handle.place.clone()),
             Err(error) if lacks_unnamed_files(&error) => {
-                let name = format!(".packhorse-trial-{}", std::process::id());
+                // Another may be made here at the same moment.
+                static MADE: AtomicU64 = AtomicU64::new(0);
+                let number = MADE.fetch_add(1, Ordering::Relaxed);
+                let name = format!(".packhorse-trial-{}-{number}", std::process::id());
                 let name = Part(name.as_bytes());
                 let file = self.create_file(name, entry::Mode::from_bits(0o600))?;
                 self.remove_file(name).map(|()| file)

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use packhorse_storage::disk::{Disk, Opening, Operation, Verdict};
@@ -16,7 +16,7 @@ fn without_unnamed_files(also: impl Fn(&Operation<'_>) + Send + Sync + 'static) 
     disk_with(move |call| {
         also(&call.operation);
         match call.operation {
-            Operation::Open(Opening::Create) if !call.path.ends_with(trial_name().as_bytes()) => {
+            Operation::Open(Opening::Create) if !is_of_a_trial(call.path) => {
                 Err(Errno::OPNOTSUPP.into())
             }
             _ => Ok(Verdict::Proceed),
@@ -24,8 +24,9 @@ fn without_unnamed_files(also: impl Fn(&Operation<'_>) + Send + Sync + 'static) 
     })
 }
 
-fn trial_name() -> String {
-    format!(".packhorse-trial-{}", std::process::id())
+fn is_of_a_trial(path: &[u8]) -> bool {
+    let name = path.rsplit(|&byte| byte == b'/').next();
+    name.is_some_and(|name| name.starts_with(b".packhorse-trial-"))
 }
 
 #[test]
@@ -39,6 +40,24 @@ fn a_trial_leaves_no_name_behind() {
             assert!(trial.write().unwrap() > 0);
         }
     }
+}
+
+/// The second of them met the name that the first had for a moment.
+#[test]
+fn two_trials_may_begin_at_once() {
+    let tree = Tree::new();
+    let at = tree.at("");
+    let begun = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&begun);
+    let disk = without_unnamed_files(move |operation| {
+        if matches!(operation, Operation::RemoveFile) {
+            WriteTrial::begin(without_unnamed_files(|_| {}), &at).unwrap();
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    WriteTrial::begin(disk, &tree.at("")).unwrap();
+    assert_eq!(begun.load(Ordering::Relaxed), 1);
+    assert_eq!(fs::read_dir(tree.at("")).unwrap().count(), 0);
 }
 
 #[test]
