@@ -42,6 +42,7 @@ pub(crate) fn state_number(state: State) -> u8 {
 
 /// The structure as bytes.
 pub(crate) fn encode(state: State, stats: &Stats) -> Vec<u8> {
+    let counters = &stats.counters;
     let mut info = vec![0; LENGTH];
     info[STATE] = state_number(state);
     let mss = u64::from(stats.mss.max(1));
@@ -53,7 +54,7 @@ pub(crate) fn encode(state: State, stats: &Stats) -> Vec<u8> {
     put(RTO, micros(stats.rto));
     put(SND_MSS, mss);
     put(UNACKED, stats.in_flight.div_ceil(mss));
-    put(LOST, stats.segments_lost);
+    put(LOST, counters.segments_lost);
     put(RTT, micros(stats.srtt));
     // Linux counts both in segments, and has a threshold of 2^31 - 1 before the first loss.
     put(
@@ -63,14 +64,14 @@ pub(crate) fn encode(state: State, stats: &Stats) -> Vec<u8> {
     put(SND_CWND, stats.cwnd / mss);
     put(ADVMSS, mss);
     put(RCV_SPACE, stats.receive_buffer);
-    put(TOTAL_RETRANS, stats.retransmits);
-    put(SEGS_OUT, stats.segments_sent);
-    put(SEGS_IN, stats.segments_received);
+    put(TOTAL_RETRANS, counters.retransmits);
+    put(SEGS_OUT, counters.segments_sent);
+    put(SEGS_IN, counters.segments_received);
     put(MIN_RTT, micros(stats.min_rtt));
     for (at, value) in [
         (PACING_RATE, stats.pacing_rate),
-        (BYTES_ACKED, stats.bytes_acked),
-        (BYTES_RECEIVED, stats.bytes_received),
+        (BYTES_ACKED, counters.bytes_acked),
+        (BYTES_RECEIVED, counters.bytes_received),
     ] {
         info[at..at + 8].copy_from_slice(&value.to_ne_bytes());
     }

@@ -378,30 +378,31 @@ impl<'a> Player<'a> {
         let Some(stats) = self.host.stats() else {
             return Vec::new();
         };
+        let counters = stats.counters;
         vec![
-            ("received", stats.segments_received),
-            ("sent", stats.segments_sent),
-            ("bytes sent", stats.bytes_sent),
-            ("bytes received", stats.bytes_received),
-            ("bytes acked", stats.bytes_acked),
-            ("retransmits", stats.retransmits),
-            ("rtos", stats.rtos),
-            ("recoveries", stats.fast_recoveries),
-            ("loss probes", stats.loss_probes),
-            ("window probes", stats.window_probes),
-            ("keep-alive probes", stats.keep_alive_probes),
-            ("undone", stats.spurious_undone),
-            ("lost", stats.segments_lost),
-            ("sacked", stats.bytes_sacked),
-            ("dsacks", stats.dsacks_received),
-            ("reneges", stats.reneges),
-            ("duplicate acks", stats.duplicate_acks),
-            ("duplicates", stats.duplicate_segments),
-            ("out of order", stats.out_of_order_segments),
-            ("paws", stats.paws_dropped),
-            ("challenges", stats.challenge_acks),
-            ("withheld", stats.acks_withheld),
-            ("resets", stats.resets_sent),
+            ("received", counters.segments_received),
+            ("sent", counters.segments_sent),
+            ("bytes sent", counters.bytes_sent),
+            ("bytes received", counters.bytes_received),
+            ("bytes acked", counters.bytes_acked),
+            ("retransmits", counters.retransmits),
+            ("rtos", counters.rtos),
+            ("recoveries", counters.fast_recoveries),
+            ("loss probes", counters.loss_probes),
+            ("window probes", counters.window_probes),
+            ("keep-alive probes", counters.keep_alive_probes),
+            ("undone", counters.spurious_undone),
+            ("lost", counters.segments_lost),
+            ("sacked", counters.bytes_sacked),
+            ("dsacks", counters.dsacks_received),
+            ("reneges", counters.reneges),
+            ("duplicate acks", counters.duplicate_acks),
+            ("duplicates", counters.duplicate_segments),
+            ("out of order", counters.out_of_order_segments),
+            ("paws", counters.paws_dropped),
+            ("challenges", counters.challenge_acks),
+            ("withheld", counters.acks_withheld),
+            ("resets", counters.resets_sent),
             ("reordering", u64::from(stats.reordering_seen)),
             ("closed window", u64::from(stats.send_window == 0)),
         ]
@@ -413,9 +414,10 @@ impl<'a> Player<'a> {
         let Some(stats) = self.host.stats() else {
             return Ok(());
         };
-        let segments = stats.segments_sent + stats.segments_received;
+        let counters = stats.counters;
+        let segments = counters.segments_sent + counters.segments_received;
         // A time-out looks at all that is in flight, which was sent once.
-        let events = (1 + stats.rtos) * segments + self.played;
+        let events = (1 + counters.rtos) * segments + self.played;
         let steps = stats.steps;
         if steps > STEPS_PER_EVENT_MAX * events {
             return Err(Finding::Costly { steps, events });

@@ -53,7 +53,7 @@ pub struct Connection {
     timestamps: Option<TimestampState>,
     /// By how much the peer's windows are shifted.
     peer_shift: u8,
-    /// The largest payload of a segment beside timestamps.
+    /// The largest payload of a segment beside timestamps; zero before the peer's SYN.
     payload_max: u64,
     challenges: ChallengeAcks,
     keep_alive: KeepAliveTimer,
@@ -117,10 +117,14 @@ impl Connection {
     /// What happened so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let mut stats = self.stats.stats();
+        let mut stats = Stats {
+            counters: self.stats,
+            mss: u32::try_from(self.payload_max).unwrap_or(u32::MAX),
+            receive_buffer: self.receiver.as_ref().map_or(0, Receiver::capacity),
+            steps: self.receiver.as_ref().map_or(0, Receiver::steps),
+            ..Stats::default()
+        };
         self.sender.describe(&mut stats);
-        stats.steps += self.receiver.as_ref().map_or(0, Receiver::steps);
-        stats.receive_buffer = self.receiver.as_ref().map_or(0, Receiver::capacity);
         stats
     }
 
@@ -201,10 +205,8 @@ impl Connection {
             && receiver.readable() > 0
             && bytes_max > 0
         {
-            let (data, update) = receiver.read(bytes_max, now, spare);
-            if update && self.state.can_receive() {
-                receiver.demand_ack();
-            }
+            let data = receiver.take_out(bytes_max);
+            self.after_read(data.len(), now, spare);
             return Read::Data(data);
         }
         if self.receiver.as_ref().is_some_and(Receiver::is_finished) {
@@ -292,10 +294,20 @@ impl Connection {
             read += piece.len();
             take(piece);
         }
-        if read > 0 && receiver.on_read(read as u64, now, spare) && self.state.can_receive() {
-            receiver.demand_ack();
+        if read > 0 {
+            self.after_read(read, now, spare);
         }
         read
+    }
+
+    /// The user has taken so many bytes; the receive buffer may grow by `spare`.
+    fn after_read(&mut self, bytes: usize, now: Instant, spare: u64) {
+        if let Some(receiver) = &mut self.receiver
+            && receiver.on_read(bytes as u64, now, spare)
+            && self.state.can_receive()
+        {
+            receiver.demand_ack();
+        }
     }
 
     /// What follows from whatever came in.

@@ -44,9 +44,16 @@ pub(crate) struct DeliveryRate {
     first_sent_at: Instant,
     /// The count at which the last data sent while there was too little will be delivered.
     app_limited_until: Option<u64>,
+    /// The rate that was measured last, bytes per second.
+    latest: u64,
 }
 
 impl DeliveryRate {
+    /// The rate that was measured last, bytes per second; zero before.
+    pub(crate) fn latest(&self) -> u64 {
+        self.latest
+    }
+
     /// What to note with a segment sent now, `idle` if nothing else was in flight.
     pub(crate) fn on_sent(&mut self, now: Instant, idle: bool) -> SentMark {
         if idle {
@@ -94,12 +101,14 @@ impl DeliveryRate {
         if interval.is_zero() || min_rtt.is_some_and(|min_rtt| interval < min_rtt) {
             return None;
         }
-        Some(RateSample {
+        let sample = RateSample {
             delivered: self.delivered - mark.delivered,
             interval,
             app_limited: mark.app_limited,
             prior_delivered: mark.delivered,
-        })
+        };
+        self.latest = sample.bytes_per_second().unwrap_or(self.latest);
+        Some(sample)
     }
 }
 

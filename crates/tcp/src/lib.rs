@@ -95,7 +95,7 @@ pub use event::{Event, Failure};
 pub use isn::IsnGenerator;
 pub use seq::SeqNumber;
 pub use state::State;
-pub use stats::Stats;
+pub use stats::{Counters, Stats};
 pub use stranger::answer_stranger;
 pub use time::Instant;
 pub use transmit::Transmit;

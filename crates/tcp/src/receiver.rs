@@ -165,15 +165,6 @@ impl Receiver {
         sizing.on_arrival(bytes, self.next, self.window.edge(), echo, now);
     }
 
-    /// Gives the user at most `bytes_max` bytes; true if the peer should hear of the room.
-    ///
-    /// The window may grow by `spare` bytes.
-    pub(crate) fn read(&mut self, bytes_max: usize, now: Instant, spare: u64) -> (Bytes, bool) {
-        let data = self.take_out(bytes_max);
-        let update = self.on_read(data.len() as u64, now, spare);
-        (data, update)
-    }
-
     /// The next bytes for the user, at most `bytes_max` and one piece; `on_read` follows.
     pub(crate) fn take_out(&mut self, bytes_max: usize) -> Bytes {
         self.ready.pop(bytes_max)

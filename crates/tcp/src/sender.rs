@@ -312,7 +312,8 @@ impl Sender {
         stats.rto = self.rto();
         stats.pacing_rate = self.pacer.rate().unwrap_or_default();
         stats.reordering_seen = self.rack.reordering_seen();
-        stats.steps = self.board.steps();
+        stats.delivery_rate = self.rate.latest();
+        stats.steps += self.board.steps();
     }
 
     /// Something is about to wait for the peer.

@@ -5,6 +5,40 @@ use core::time::Duration;
 /// Counters since the connection began, and where its estimates are now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stats {
+    /// What happened so far.
+    pub counters: Counters,
+    /// Whether reordering has been seen on the way to the peer.
+    pub reordering_seen: bool,
+    /// Records looked at one by one, of segments sent and of pieces received: what a connection
+    /// costs grows with its segments, and never with their square, whatever a peer does.
+    pub steps: u64,
+    /// The congestion window, bytes.
+    pub cwnd: u64,
+    /// The slow-start threshold, bytes; `u64::MAX` before the first loss.
+    pub ssthresh: u64,
+    /// What the receiver holds at most for a reader who is behind, as it has grown; bytes.
+    pub receive_buffer: u64,
+    /// The peer's window, bytes.
+    pub send_window: u64,
+    /// Bytes thought to be on the way to the peer.
+    pub in_flight: u64,
+    /// The smoothed round trip, zero before the first measurement.
+    pub srtt: Duration,
+    /// The least round trip measured, zero before the first.
+    pub min_rtt: Duration,
+    /// The retransmission time-out as it would be set now, back-off included.
+    pub rto: Duration,
+    /// The latest measured rate of delivery, bytes per second.
+    pub delivery_rate: u64,
+    /// The rate at which data is let go, bytes per second; zero while unpaced.
+    pub pacing_rate: u64,
+    /// The payload of a full segment to this peer, bytes; zero before its SYN.
+    pub mss: u32,
+}
+
+/// What a connection counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
     /// Segments received, whatever became of them.
     pub segments_received: u64,
     /// Segments sent, retransmissions and probes too.
@@ -57,131 +91,4 @@ pub struct Stats {
     pub acks_withheld: u64,
     /// Resets sent.
     pub resets_sent: u64,
-    /// Whether reordering has been seen on the way to the peer.
-    pub reordering_seen: bool,
-    /// Records looked at one by one, of segments sent and of pieces received: what a connection
-    /// costs grows with its segments, and never with their square, whatever a peer does.
-    pub steps: u64,
-    /// The congestion window, bytes.
-    pub cwnd: u64,
-    /// The slow-start threshold, bytes; `u64::MAX` before the first loss.
-    pub ssthresh: u64,
-    /// What the receiver holds at most for a reader who is behind, as it has grown; bytes.
-    pub receive_buffer: u64,
-    /// The peer's window, bytes.
-    pub send_window: u64,
-    /// Bytes thought to be on the way to the peer.
-    pub in_flight: u64,
-    /// The smoothed round trip, zero before the first measurement.
-    pub srtt: Duration,
-    /// The least round trip measured, zero before the first.
-    pub min_rtt: Duration,
-    /// The retransmission time-out as it would be set now, back-off included.
-    pub rto: Duration,
-    /// The latest measured rate of delivery, bytes per second.
-    pub delivery_rate: u64,
-    /// The rate at which data is let go, bytes per second; zero while unpaced.
-    pub pacing_rate: u64,
-    /// The largest payload of a segment to this peer without options, bytes.
-    pub mss: u32,
-}
-
-/// What a connection counts itself; the rest of [`Stats`] is looked up when it is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Counters {
-    pub(crate) segments_received: u64,
-    pub(crate) segments_sent: u64,
-    pub(crate) bytes_sent: u64,
-    pub(crate) bytes_retransmitted: u64,
-    pub(crate) bytes_received: u64,
-    pub(crate) bytes_acked: u64,
-    pub(crate) retransmits: u64,
-    pub(crate) rtos: u64,
-    pub(crate) fast_recoveries: u64,
-    pub(crate) loss_probes: u64,
-    pub(crate) window_probes: u64,
-    pub(crate) keep_alive_probes: u64,
-    pub(crate) spurious_undone: u64,
-    pub(crate) segments_lost: u64,
-    pub(crate) bytes_sacked: u64,
-    pub(crate) dsacks_received: u64,
-    pub(crate) reneges: u64,
-    pub(crate) duplicate_acks: u64,
-    pub(crate) duplicate_segments: u64,
-    pub(crate) out_of_order_segments: u64,
-    pub(crate) reassembly_dropped: u64,
-    pub(crate) paws_dropped: u64,
-    pub(crate) pure_acks_sent: u64,
-    pub(crate) challenge_acks: u64,
-    pub(crate) acks_withheld: u64,
-    pub(crate) resets_sent: u64,
-    pub(crate) delivery_rate: u64,
-    pub(crate) mss: u32,
-}
-
-impl Counters {
-    /// With estimates of zero.
-    pub(crate) fn stats(&self) -> Stats {
-        let Self {
-            segments_received,
-            segments_sent,
-            bytes_sent,
-            bytes_retransmitted,
-            bytes_received,
-            bytes_acked,
-            retransmits,
-            rtos,
-            fast_recoveries,
-            loss_probes,
-            window_probes,
-            keep_alive_probes,
-            spurious_undone,
-            segments_lost,
-            bytes_sacked,
-            dsacks_received,
-            reneges,
-            duplicate_acks,
-            duplicate_segments,
-            out_of_order_segments,
-            reassembly_dropped,
-            paws_dropped,
-            pure_acks_sent,
-            challenge_acks,
-            acks_withheld,
-            resets_sent,
-            delivery_rate,
-            mss,
-        } = *self;
-        Stats {
-            segments_received,
-            segments_sent,
-            bytes_sent,
-            bytes_retransmitted,
-            bytes_received,
-            bytes_acked,
-            retransmits,
-            rtos,
-            fast_recoveries,
-            loss_probes,
-            window_probes,
-            keep_alive_probes,
-            spurious_undone,
-            segments_lost,
-            bytes_sacked,
-            dsacks_received,
-            reneges,
-            duplicate_acks,
-            duplicate_segments,
-            out_of_order_segments,
-            reassembly_dropped,
-            paws_dropped,
-            pure_acks_sent,
-            challenge_acks,
-            acks_withheld,
-            resets_sent,
-            delivery_rate,
-            mss,
-            ..Stats::default()
-        }
-    }
 }

@@ -56,7 +56,7 @@ fn a_slow_reader_is_sent_no_more() {
         assert!(read > 2 * initial, "{pauses:?}: {read}");
         let held = path.stats(Side::Right).receive_buffer;
         assert_eq!(held, initial, "{pauses:?}");
-        let sent = path.stats(Side::Left).bytes_sent;
+        let sent = path.stats(Side::Left).counters.bytes_sent;
         assert!(
             sent <= read + initial + initial / 64,
             "{pauses:?}: {sent} {read}"

@@ -151,7 +151,6 @@ impl Connection {
         }
         self.user_timeout =
             user_timeout::agree(&self.config.user_timeout, syn.options.user_timeout);
-        self.stats.mss = u32::try_from(agreement.mss).unwrap_or(u32::MAX);
     }
 
     /// Both SYNs are acknowledged; `window` is the peer's, scaled, from a segment at `seq`.

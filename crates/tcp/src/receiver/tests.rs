@@ -25,6 +25,13 @@ fn take(receiver: &mut Receiver, at: u64, length: usize) -> Arrival {
     receiver.take(FIRST + at, &payload, false, Instant::default())
 }
 
+/// The user reads once; the window may grow by `spare` bytes.
+fn read(receiver: &mut Receiver, bytes_max: usize, now: Instant, spare: u64) -> Bytes {
+    let data = receiver.take_out(bytes_max);
+    receiver.on_read(data.len() as u64, now, spare);
+    data
+}
+
 /// RFC 5681 §4.2: out of order and what fills a hole are acknowledged at once.
 #[test]
 fn holes_are_acknowledged_at_once() {
@@ -110,10 +117,10 @@ fn nobody_but_the_reader_makes_the_window_grow() {
             let value = round / 10;
             receiver.on_arrival(1_000, Some(Echo { value, age }), None, now);
             if reads {
-                receiver.read(usize::MAX, now, u64::MAX);
+                read(&mut receiver, usize::MAX, now, u64::MAX);
             } else if round % 100 == 0 {
                 // Ten bytes in 10 ms.
-                receiver.read(10, now, u64::MAX);
+                read(&mut receiver, 10, now, u64::MAX);
             }
             receiver.window_field();
         }
@@ -139,16 +146,16 @@ proptest! {
         let sent: Vec<u8> = (0..8_000_u32).map(|at| (at % 251) as u8).collect();
         let mut receiver = receiver(3_000);
         let mut got = Vec::new();
-        for (at, length, read) in segments {
+        for (at, length, bytes_max) in segments {
             let payload = Bytes::copy_from_slice(&sent[at..at + length]);
             receiver.take(FIRST + at as u64, &payload, false, Instant::default());
             prop_assert!(receiver.next() <= receiver.edge());
             prop_assert!(receiver.readable() <= 3_000);
-            got.extend_from_slice(&receiver.read(read, Instant::default(), 0).0);
+            got.extend_from_slice(&read(&mut receiver, bytes_max, Instant::default(), 0));
             receiver.window_field();
         }
         while receiver.readable() > 0 {
-            got.extend_from_slice(&receiver.read(usize::MAX, Instant::default(), 0).0);
+            got.extend_from_slice(&read(&mut receiver, usize::MAX, Instant::default(), 0));
         }
         prop_assert_eq!(&got[..], &sent[..got.len()]);
         prop_assert_eq!(receiver.next(), FIRST + got.len() as u64);

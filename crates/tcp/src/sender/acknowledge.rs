@@ -108,7 +108,7 @@ impl Sender {
         let was_closed = self.is_window_closed();
         let window_changed = self.window.update(ack.seq, ack.ack, ack.window, acked > 0);
         let mut report = self.take_report(ack, acked, window_changed, stats);
-        report.rate = self.measure(now, &report, stats);
+        report.rate = self.measure(now, &report);
         self.buffer.release(ack.ack);
         self.react(now, ack.ack, &report, stats);
         if was_closed && !self.is_window_closed() && acked == 0 {
@@ -244,12 +244,7 @@ impl Sender {
     }
 
     /// Takes the round trip and the rate of delivery.
-    fn measure(
-        &mut self,
-        now: Instant,
-        report: &Report,
-        stats: &mut Counters,
-    ) -> Option<RateSample> {
+    fn measure(&mut self, now: Instant, report: &Report) -> Option<RateSample> {
         // Karn (RFC 6298 §3): of segments sent again it is not known which one is answered,
         // and what is acknowledged with them may have waited behind them.
         let repeated = self.delivered.iter().any(|sent| sent.retransmitted);
@@ -273,11 +268,7 @@ impl Sender {
         let latest = self.delivered.iter().max_by_key(|sent| sent.transmission);
         let latest = latest.map(|sent| (sent.sent_at, sent.mark));
         let least = self.rtt.least();
-        let sample = self.rate.on_delivered(now, report.delivered, latest, least);
-        if let Some(rate) = sample.and_then(|sample| sample.bytes_per_second()) {
-            stats.delivery_rate = rate;
-        }
-        sample
+        self.rate.on_delivered(now, report.delivered, latest, least)
     }
 
     /// Whether an acknowledgement seems to repeat one that was lost.

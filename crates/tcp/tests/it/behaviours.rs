@@ -71,7 +71,7 @@ fn b02_in_window_syn_gets_a_challenge_ack() {
                 let sent = lab.hear(say(seq, ack).flag(Flags::SYN));
                 assert_eq!(briefs(&sent), [(ours, Some(next), 0)], "{state:?} {seq}");
                 assert_eq!(lab.connection.state(), state);
-                assert_eq!(lab.connection.stats().challenge_acks, 1);
+                assert_eq!(lab.connection.stats().counters.challenge_acks, 1);
             }
         }
     }
@@ -91,8 +91,8 @@ fn b03_ack_beyond_snd_nxt_is_answered_without_a_loop() {
         };
         assert_eq!(briefs(&sent), expected, "{count}");
     }
-    assert_eq!(lab.connection.stats().acks_withheld, 90);
-    assert_eq!(lab.connection.stats().bytes_acked, 0);
+    assert_eq!(lab.connection.stats().counters.acks_withheld, 90);
+    assert_eq!(lab.connection.stats().counters.bytes_acked, 0);
     // Data beside such an acknowledgement is not taken either (RFC 9293 §3.10.7.4).
     lab.hear(say(1, 502).data(10));
     assert_eq!(lab.read(), 0);
@@ -179,7 +179,7 @@ fn b06_window_probes_back_off_and_never_give_up_while_answered() {
     }
     assert_eq!(waits[..4], [300, 600, 1_200, 2_400]);
     assert_eq!(waits[19], 60_000);
-    assert_eq!(lab.connection.stats().rtos, 0);
+    assert_eq!(lab.connection.stats().counters.rtos, 0);
     // The window opens with the byte taken: what follows goes out at once.
     let sent = lab.hear(say(1, 2).window(60_000));
     assert_eq!(briefs(&sent)[0], (2, Some(1), 1_000));
@@ -206,7 +206,7 @@ fn b06_a_probe_of_a_closed_window_gets_an_answer() {
     // Its acknowledgement counts nevertheless (MUST-66).
     lab.write(700);
     lab.hear(say(20_001, 701).data(1));
-    assert_eq!(lab.connection.stats().bytes_acked, 700);
+    assert_eq!(lab.connection.stats().counters.bytes_acked, 700);
 }
 
 /// 7: the window opens again, told at once, when the reader has made room worth telling.
@@ -274,7 +274,7 @@ fn b10_rto_restarts_on_new_acks_not_on_duplicates() {
     let (wait, sent) = lab.pass_until_sent();
     assert_eq!(wait, rto - 150);
     assert_eq!(sent[0].brief(), (1_001, Some(1), 1_000));
-    assert_eq!(lab.connection.stats().rtos, 1);
+    assert_eq!(lab.connection.stats().counters.rtos, 1);
 }
 
 /// 12: a receiver that reneges: what it had reported and then forgot is sent again (RFC 2018 §8).
@@ -297,7 +297,7 @@ fn b12_a_receiver_that_reneges_on_sack() {
         }
         lab.hear(say(1, acked));
         if acked == 4_001 {
-            assert_eq!(lab.connection.stats().reneges, 1);
+            assert_eq!(lab.connection.stats().counters.reneges, 1);
             return;
         }
     }
@@ -320,8 +320,8 @@ fn b13_reordering_without_false_loss() {
     assert_eq!(lab.hear(say(1, 3_001).sack(&[(4_001, 7_001)])), []);
     assert_eq!(lab.pass(20), []);
     lab.hear(say(1, 7_001));
-    assert_eq!(lab.connection.stats().retransmits, 0);
-    assert_eq!(lab.connection.stats().fast_recoveries, 0);
+    assert_eq!(lab.connection.stats().counters.retransmits, 0);
+    assert_eq!(lab.connection.stats().counters.fast_recoveries, 0);
 }
 
 /// 13, the other half: three behind it make a loss at once if nothing was ever reordered.
@@ -334,8 +334,8 @@ fn b13_a_loss_is_found_by_the_third() {
     assert_eq!(lab.hear(say(1, 1).sack(&[(1_001, 3_001)])), []);
     let sent = lab.hear(say(1, 1).sack(&[(1_001, 4_001)]));
     assert_eq!(sent[0].brief(), (1, Some(1), 1_000));
-    assert_eq!(lab.connection.stats().fast_recoveries, 1);
-    assert_eq!(lab.connection.stats().rtos, 0);
+    assert_eq!(lab.connection.stats().counters.fast_recoveries, 1);
+    assert_eq!(lab.connection.stats().counters.rtos, 0);
 }
 
 /// 14: in a recovery no acknowledgement lets go more than it reports, and one segment more.
@@ -363,8 +363,8 @@ fn b14_prr_never_bursts() {
         assert!(bytes <= 2_000, "{bytes} at once");
         lab.pass(1);
     }
-    assert_eq!(lab.connection.stats().fast_recoveries, 1);
-    assert!(lab.connection.stats().retransmits > 5);
+    assert_eq!(lab.connection.stats().counters.fast_recoveries, 1);
+    assert!(lab.connection.stats().counters.retransmits > 5);
 }
 
 /// 15: PAWS: a segment with an old timestamp is acknowledged and dropped, a reset is not (RFC 7323 §5.3).
@@ -389,7 +389,10 @@ fn b15_ts_recent_and_paws() {
         sent[0].options.timestamps.map(|stamp| stamp.echo),
         Some(510)
     );
-    assert_eq!((lab.read(), lab.connection.stats().paws_dropped), (100, 1));
+    assert_eq!(
+        (lab.read(), lab.connection.stats().counters.paws_dropped),
+        (100, 1)
+    );
     // After 24 days of silence the old timestamp means nothing.
     lab.pass(24 * 24 * 3_600 * 1_000 + 1);
     lab.hear(say(101, 1).stamp(505, 0).data(100));

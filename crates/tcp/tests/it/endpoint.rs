@@ -368,7 +368,7 @@ fn a_flood_of_syns_keeps_nobody_out() {
     assert_eq!(got, data.len());
     let stats = net.ends[CLIENT].connection(client).unwrap().stats();
     assert!(
-        stats.send_window > 1 << 16 && stats.bytes_sacked > 0,
+        stats.send_window > 1 << 16 && stats.counters.bytes_sacked > 0,
         "{stats:?}"
     );
 }

@@ -32,7 +32,7 @@ fn an_acknowledgement_of_nothing_leaves_ts_recent_alone() {
         assert_eq!(lab.connection.readable(), 0, "{ack}");
         lab.hear(say(1, 1).data(10).stamp(101, 0));
         assert_eq!(lab.read(), 10, "{ack}: the true peer is not heard any more");
-        assert_eq!(lab.connection.stats().paws_dropped, 0, "{ack}");
+        assert_eq!(lab.connection.stats().counters.paws_dropped, 0, "{ack}");
     }
 }
 

@@ -71,7 +71,7 @@ fn a_lost_tail_is_probed_before_the_time_out() {
     let (_, sent) = lab.pass_until_sent();
     assert_eq!(briefs(&sent), [(2_001, Some(1), 1_000)]);
     let stats = lab.connection.stats();
-    assert_eq!((stats.loss_probes, stats.rtos), (1, 0));
+    assert_eq!((stats.counters.loss_probes, stats.counters.rtos), (1, 0));
 }
 
 /// RFC 8985 §7.3: a probe that the peer's window holds back has told of nothing.
@@ -87,7 +87,7 @@ fn a_probe_that_was_not_sent_mends_no_loss() {
     lab.pass(100);
     lab.hear(say(1, 4_001));
     let stats = lab.connection.stats();
-    assert_eq!((stats.loss_probes, stats.ssthresh), (0, u64::MAX));
+    assert_eq!((stats.counters.loss_probes, stats.ssthresh), (0, u64::MAX));
 }
 
 /// RFC 5681 §3.1: the threshold is set anew if another segment's timer runs out, and not if the
@@ -129,10 +129,10 @@ fn eifel_undoes_a_needless_time_out() {
     let original = sent[0].options.timestamps.map_or(0, |stamp| stamp.value);
     let window = lab.connection.stats().cwnd;
     lab.pass_until_sent();
-    assert_eq!(lab.connection.stats().rtos, 1);
+    assert_eq!(lab.connection.stats().counters.rtos, 1);
     assert!(lab.connection.stats().cwnd < window);
     lab.hear(say(1, 989).stamp(2, original));
-    assert_eq!(lab.connection.stats().spurious_undone, 1);
+    assert_eq!(lab.connection.stats().counters.spurious_undone, 1);
     assert!(lab.connection.stats().cwnd >= window);
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use packhorse_tcp::congestion::Congestion;
-use packhorse_tcp::{Config, Event, Flags, Instant, SeqNumber, State, Stats};
+use packhorse_tcp::{Config, Counters, Event, Flags, Instant, SeqNumber, State};
 
 use crate::pair::{Fate, Pair, pattern};
 
@@ -88,8 +88,8 @@ fn a_clean_path_needs_no_retransmission() {
         Fate::Deliver
     });
     for stats in [
-        pair.client.connection.stats(),
-        pair.server().connection.stats(),
+        pair.client.connection.stats().counters,
+        pair.server().connection.stats().counters,
     ] {
         assert_eq!((stats.retransmits, stats.rtos), (0, 0), "{stats:?}");
         assert_eq!(stats.acks_withheld, 0);
@@ -196,13 +196,13 @@ fn a_batch_leaves_the_fin_its_segment() {
 
 #[test]
 fn whatever_the_path_does_the_stream_comes_through() {
-    let mut total = Stats::default();
+    let mut total = Counters::default();
     for seed in seeds() {
         println!("seed {seed}");
         let mut pair = any_transfer(seed, 1);
         for stats in [
-            pair.client.connection.stats(),
-            pair.server().connection.stats(),
+            pair.client.connection.stats().counters,
+            pair.server().connection.stats().counters,
         ] {
             total.retransmits += stats.retransmits;
             total.rtos += stats.rtos;
@@ -253,7 +253,10 @@ fn b08_sequence_numbers_wrap() {
         pair.run_until(at(300), &mut fate);
         assert!(pair.server().got == pattern(150_000), "{isn}");
         assert!(pair.client.got == pattern(150_000), "{isn}");
-        assert!(pair.client.connection.stats().retransmits > 0, "{isn}");
+        assert!(
+            pair.client.connection.stats().counters.retransmits > 0,
+            "{isn}"
+        );
     }
 }
 
