@@ -1,10 +1,14 @@
 //! How a connection behaves, with a named default for everything.
 
+use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use crate::congestion::Congestion;
+use crate::receiver::shift_for;
 
 /// What a connection is told when it begins; it does not change afterwards.
+///
+/// What a stream needs some of, buffers and segments in flight, is 1 where it is set to 0.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The largest IP packet sent, and what the announced MSS is derived from; bytes.
@@ -96,6 +100,18 @@ pub struct KeepAlive {
     pub interval: Duration,
     /// Unanswered probes after which the peer is given up.
     pub probes_max: u32,
+}
+
+impl Config {
+    /// What a receiver holds for a reader who is behind, at first and at most, bytes.
+    ///
+    /// At first it is no less than a scaled window can tell of: a closed window would stay so,
+    /// since it grows with what is read.
+    pub(crate) fn receive_bytes(&self) -> RangeInclusive<u64> {
+        let most = self.receive_buffer_bytes.max(1);
+        let unit = 1 << shift_for(most);
+        self.receive_buffer_initial_bytes.clamp(unit, most)..=most
+    }
 }
 
 impl Default for Config {

@@ -217,8 +217,7 @@ pub(crate) fn agree(config: &Config, remote: IpAddr, peer: &Options) -> Agreemen
 
 /// The window of our SYN, which is not scaled (RFC 7323 §2.2).
 pub(crate) fn window(config: &Config) -> u16 {
-    let held = config.receive_buffer_bytes;
-    u16::try_from(held.min(config.receive_buffer_initial_bytes)).unwrap_or(u16::MAX)
+    u16::try_from(*config.receive_bytes().start()).unwrap_or(u16::MAX)
 }
 
 /// What we can take and send in one packet, without regard to options (RFC 6691).

@@ -136,7 +136,7 @@ impl Sender {
         Self {
             space,
             settings,
-            buffer: SendBuffer::new(config.send_buffer_bytes),
+            buffer: SendBuffer::new(config.send_buffer_bytes.max(1)),
             fin: None,
             board: Scoreboard::new(),
             window: SendWindow::new(0, SequenceSpace::ORIGIN + 1, 0),

@@ -1,5 +1,7 @@
 //! The window that the peer is offered (RFC 9293 §3.8.6.2.2).
 
+use core::ops::RangeInclusive;
+
 /// The largest shift; larger ones count as this (RFC 7323 §2.3).
 pub(crate) const SHIFT_MAX: u8 = 14;
 
@@ -32,21 +34,23 @@ pub(crate) fn shift_for(capacity: u64) -> u8 {
 impl ReceiveWindow {
     /// The window of a SYN, which is not scaled, was offered from `next` on.
     ///
-    /// `initial` bytes may be held, and `limit` at most however it grows.
-    pub(super) fn new(next: u64, initial: u64, limit: u64, mss: u64, shift: u8) -> Self {
+    /// At first the start of `held` may be held, bytes, and its end at most, however it grows.
+    pub(super) fn new(next: u64, held: RangeInclusive<u64>, mss: u64, shift: u8) -> Self {
         let shift = shift.min(SHIFT_MAX);
         let clip = |bytes: u64| {
             u32::try_from(bytes)
                 .unwrap_or(u32::MAX)
                 .min(WINDOW_BYTES_MAX)
         };
-        let initial = clip(initial).min(clip(limit));
+        let initial = clip(*held.start());
         Self {
             edge: next + u64::from(initial.min(u16::MAX.into())),
             capacity: initial.into(),
             initial,
             // More than the window can tell of is of no use.
-            limit: clip(limit).min(u32::from(u16::MAX) << shift).max(initial),
+            limit: clip(*held.end())
+                .min(u32::from(u16::MAX) << shift)
+                .max(initial),
             mss: clip(mss),
             shift,
         }
@@ -148,7 +152,7 @@ mod tests {
     /// RFC 9293 §3.8.6.2.2 (MUST-39): by a segment, or by half of a small buffer.
     #[test]
     fn the_edge_moves_by_a_segment_or_not_at_all() {
-        let mut window = ReceiveWindow::new(1_000, 10_000, 10_000, 1_460, 0);
+        let mut window = ReceiveWindow::new(1_000, 10_000..=10_000, 1_460, 0);
         assert_eq!(window.field(1_000, 0), 10_000);
         assert_eq!(window.field(3_000, 2_000), 8_000);
         assert_eq!(
@@ -157,7 +161,7 @@ mod tests {
             "1,400 bytes are not worth it"
         );
         assert_eq!(window.field(3_000, 500), 9_500);
-        let mut small = ReceiveWindow::new(1_000, 1_000, 1_000, 1_460, 0);
+        let mut small = ReceiveWindow::new(1_000, 1_000..=1_000, 1_460, 0);
         assert_eq!(small.field(2_000, 1_000), 0);
         assert_eq!(small.field(2_000, 501), 0);
         assert_eq!(small.field(2_000, 500), 500);
@@ -165,7 +169,7 @@ mod tests {
 
     #[test]
     fn an_update_is_due_once_it_is_worth_a_segment() {
-        let mut window = ReceiveWindow::new(1_000, 10_000, 10_000, 1_000, 0);
+        let mut window = ReceiveWindow::new(1_000, 10_000..=10_000, 1_000, 0);
         assert_eq!(window.field(11_000, 10_000), 0);
         assert!(!window.is_update_due(11_000, 9_001));
         assert!(window.is_update_due(11_000, 9_000));
@@ -183,7 +187,7 @@ mod tests {
     fn rounding_neither_takes_back_nor_runs_away() {
         for shift in [0, 5, 14] {
             let capacity = 100_000;
-            let mut window = ReceiveWindow::new(1_000, capacity, capacity, 1_460, shift);
+            let mut window = ReceiveWindow::new(1_000, capacity..=capacity, 1_460, shift);
             let mut next = 1_000;
             let mut edge = window.edge();
             for _ in 0..200_000 {
@@ -200,7 +204,7 @@ mod tests {
     /// RFC 9293 §3.8.6 (SHLD-14): what is given back was not promised, or is waited for.
     #[test]
     fn the_edge_never_moves_back() {
-        let mut window = ReceiveWindow::new(1_000, 50_000, 200_000, 1_460, 2);
+        let mut window = ReceiveWindow::new(1_000, 50_000..=200_000, 1_460, 2);
         window.resize(500_000, 100_000);
         assert_eq!(
             (window.capacity(), window.grown(1_000, 0)),
@@ -226,7 +230,7 @@ mod tests {
     /// RFC 7323 §2.3: a window that is not scaled tells of 65,535 bytes.
     #[test]
     fn it_grows_no_further_than_the_scale_lets_it() {
-        let mut window = ReceiveWindow::new(1_000, 10_000, 1 << 20, 1_460, 0);
+        let mut window = ReceiveWindow::new(1_000, 10_000..=1 << 20, 1_460, 0);
         window.resize(u64::MAX, u64::MAX);
         assert_eq!(window.capacity(), 65_535);
     }

@@ -81,6 +81,38 @@ fn random(seed: u64) -> impl FnMut() -> u64 {
     }
 }
 
+/// Whatever is set to nothing, a stream comes through, byte by byte if need be.
+#[test]
+fn no_setting_of_nothing_stops_a_stream() {
+    type Set = fn(&mut Config);
+    let settings: [(&str, Set); 9] = [
+        ("mtu", |config| config.mtu_bytes = 0),
+        ("held", |config| config.receive_buffer_bytes = 0),
+        ("held at first", |config| {
+            // Less than a unit of the scale: such a window would stay closed.
+            config.receive_buffer_initial_bytes = 0;
+        }),
+        ("written", |config| config.send_buffer_bytes = 0),
+        ("delayed ACK", |config| config.delayed_ack = Duration::ZERO),
+        ("quick ACKs", |config| config.quick_acks = 0),
+        ("first window", |config| config.initial_window_segments = 0),
+        ("pieces", |config| config.reassembly_pieces_max = 0),
+        ("in flight", |config| config.segments_in_flight_max = 0),
+    ];
+    for (name, set) in settings {
+        println!("{name}");
+        let mut config = Config::default();
+        set(&mut config);
+        check(&config, &config, 2_000, 1_000, &mut |count| {
+            if count % 10 == 0 {
+                Fate::Lose
+            } else {
+                Fate::Deliver
+            }
+        });
+    }
+}
+
 #[test]
 fn a_clean_path_needs_no_retransmission() {
     let config = Config::default();
