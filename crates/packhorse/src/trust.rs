@@ -59,12 +59,12 @@ impl TrustSettings {
     ///
     /// # Errors
     /// A key in the environment that is none, if it is needed.
-    pub(crate) fn resolve(
-        addresses: &[Address],
+    pub(crate) fn resolve<'a>(
+        addresses: impl IntoIterator<Item = &'a Address>,
         first_use: bool,
         environment: &Environment,
     ) -> Result<Self, CommandError> {
-        let is_needed = addresses.iter().any(|address| address.key.is_none());
+        let is_needed = addresses.into_iter().any(|address| address.key.is_none());
         let token = match is_needed {
             true => address::token(environment)?,
             false => None,

@@ -50,11 +50,7 @@ impl BenchSettings {
             return Err(CommandError::usage(bench::no_plain_mode()));
         };
         Ok(Self {
-            trust: TrustSettings::resolve(
-                std::slice::from_ref(&address),
-                trust_first_use,
-                environment,
-            )?,
+            trust: TrustSettings::resolve([&address], trust_first_use, environment)?,
             address,
             destination,
             time: time.duration(),

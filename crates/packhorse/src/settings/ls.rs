@@ -43,11 +43,7 @@ impl LsSettings {
         } = flags;
         let address = address::read(address.as_deref(), environment)?;
         Ok(Self {
-            trust: TrustSettings::resolve(
-                std::slice::from_ref(&address),
-                trust_first_use,
-                environment,
-            )?,
+            trust: TrustSettings::resolve([&address], trust_first_use, environment)?,
             address,
             format: match (json, long) {
                 (true, _) => LsFormat::Json,

@@ -41,11 +41,7 @@ impl ShellSettings {
         refuse_silence(silence)?;
         let prefix = parse_prefix(prefix)?;
         Ok(Self {
-            trust: TrustSettings::resolve(
-                std::slice::from_ref(&address),
-                trust_first_use,
-                environment,
-            )?,
+            trust: TrustSettings::resolve([&address], trust_first_use, environment)?,
             address,
             prefix,
             destination,

@@ -77,7 +77,7 @@ impl TalkSettings {
             tls: match tls {
                 true => Some(TlsSettings {
                     pin,
-                    trust: TrustSettings::resolve(&[], trust_first_use, environment)?,
+                    trust: TrustSettings::resolve([], trust_first_use, environment)?,
                 }),
                 false => None,
             },
