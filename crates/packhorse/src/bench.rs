@@ -103,7 +103,7 @@ pub(crate) fn run(settings: BenchSettings) -> Outcome {
     events.write(&Record::end(&shown, exit, why));
     match (events.close(), ended) {
         (Err(failure), Ok(_)) => Err(failure),
-        (_, ended) => ended.map_err(|failure| failure.about(&shown)),
+        (_, ended) => ended.map_err(|failure| failure.about(&settings.address)),
     }
 }
 

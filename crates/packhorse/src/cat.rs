@@ -89,7 +89,7 @@ pub(crate) async fn run(settings: CatSettings<'_>, events: &EventLog) -> Outcome
         Ok(None) => Ok(Exit::Done),
         Err(failure) => {
             so_far.failed = 1;
-            Err(failure.about(&shown))
+            Err(failure.about(settings.address))
         }
     };
     let (exit, why) = match &ended {

@@ -1,10 +1,9 @@
 //! How a command ends, and the exit code that says so.
 
-use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 
-use crate::text::{Text, machine};
+use crate::text::{Named, Text, machine};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,9 +99,9 @@ impl CommandError {
 
     /// The same, said of `what`.
     #[must_use]
-    pub(crate) fn about(self, what: impl Display) -> Self {
+    pub(crate) fn about(self, what: impl Named) -> Self {
         Self {
-            error: Text::untranslated(what).because(self.error),
+            error: Text::of_name(what).because(self.error),
             ..self
         }
     }

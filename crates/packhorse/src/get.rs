@@ -107,7 +107,7 @@ impl Get<'_> {
             });
             let end = self.fetch(address).await;
             if let Some(error) = &end.error {
-                let failed = Text::untranslated(&shown).because(error.clone());
+                let failed = Text::of_name(address).because(error.clone());
                 self.progress.complain(failed);
             }
             events.write(&Record::End {

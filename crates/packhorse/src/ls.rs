@@ -96,7 +96,7 @@ impl Listing {
                 say(fetching::skipped_entry(path, &why));
                 return Ok(Exit::Done);
             }
-            complain(Text::untranslated(path).because(why));
+            complain(Text::of_name(path).because(why));
             return Ok(Exit::SomeFailed);
         }
         let Some(row) = Row::of(item) else {

@@ -53,7 +53,6 @@ use crate::exit::{Exit, Outcome};
 use crate::flags::Flags;
 use crate::language::Language;
 use crate::settings::Settings;
-use crate::text::Text;
 
 fn main() -> ExitCode {
     Language::of_locale(|name| env::var_os(name)).speak();
@@ -98,8 +97,6 @@ fn handle_unusable(error: &clap::Error) -> Exit {
         output::say(text::usage::first_steps());
         return Exit::Usage;
     }
-    // It quotes what was typed, which may be an address with its key.
-    let text = text::usage::of_clap(error);
-    output::say(Text::untranslated(output::without_secrets(text.trim_end())));
+    output::say(text::usage::of_clap(error));
     Exit::Usage
 }

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use packhorse_client::list::{ListError, ListRequest, list};
 use packhorse_client::settings::DownloadSettings;
+use packhorse_protocol::escape::Escaped;
 use packhorse_protocol::message::{EntryOptions, LinkMode};
 use packhorse_protocol::path::{Name, RelativePath};
 use packhorse_protocol::session::Item;
@@ -124,7 +125,7 @@ impl Shell {
         match self.block_on(look_up(&self.server, &path, LinkMode::Follow))? {
             Ok(Found::Other) => self.download(path, LinkMode::Follow),
             Ok(Found::Directory) => {
-                let name = words::quote(typed);
+                let name = words::Quoted(typed);
                 let message = text::shell::is_a_directory(&path, &name.to_string());
                 Err(CommandError::new(Exit::SomeFailed, message).into())
             }
@@ -249,7 +250,7 @@ impl Shell {
 
     fn resolve(&self, typed: &[u8]) -> Result<RelativePath, CommandError> {
         resolve(&self.here(), typed)
-            .map_err(|error| CommandError::usage(error).about(words::quote(typed)))
+            .map_err(|error| CommandError::usage(error).about(words::Quoted(typed)))
     }
 
     /// Waits for `work`, or until the person has waited enough.
@@ -316,7 +317,7 @@ pub(crate) fn interruptible<T>(
 fn about(failure: CommandError, path: &RelativePath) -> CommandError {
     match failure.exit {
         Exit::NoConnection | Exit::Refused => failure,
-        _ if path.is_root() => failure.about("/"),
+        _ if path.is_root() => failure.about(Escaped(b"/")),
         _ => failure.about(path),
     }
 }

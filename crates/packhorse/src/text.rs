@@ -22,7 +22,13 @@ pub(crate) mod wrapping;
 
 use std::fmt::{self, Display};
 
+use packhorse_protocol::address::{Address, HostPort};
+use packhorse_protocol::escape::Escaped;
+use packhorse_protocol::path::RelativePath;
+use packhorse_protocol::plain_address::PlainName;
+
 use crate::language::Language;
+use crate::shell::words::Quoted;
 
 /// A text for a person, in the person's language, and in English for programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,9 +48,13 @@ impl Text {
         }
     }
 
-    /// What is the same in every language: a name, or what only a library knows to say. No words
-    /// of ours; those are texts.
-    pub(crate) fn untranslated(text: impl Display) -> Self {
+    /// The name of `named`.
+    pub(crate) fn of_name(named: impl Named) -> Self {
+        Self::untranslated(named)
+    }
+
+    /// What a library says and we have no words for. Words of ours are texts.
+    fn untranslated(text: impl Display) -> Self {
         Self {
             english: text.to_string(),
             chinese: None,
@@ -94,6 +104,18 @@ impl Text {
         Self::of(|| format!("{self}; {other}"), || format!("{self}；{other}"))
     }
 }
+
+/// What bears the same name in every language: paths and addresses. Nothing else is said without a
+/// text, but for what libraries say.
+pub(crate) trait Named: Display {}
+
+impl Named for Escaped<'_> {}
+impl Named for Quoted<'_> {}
+impl Named for RelativePath {}
+impl Named for PlainName {}
+impl Named for Address {}
+impl Named for HostPort {}
+impl<N: Named + ?Sized> Named for &N {}
 
 /// So that parsers of flags can fail with a text.
 impl std::error::Error for Text {}
@@ -160,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_text_and_what_it_names_are_in_one_language() {
-        let text = || outer(&inner().because(Text::untranslated("x")), 2);
+        let text = || outer(&inner().because(Text::of_name(Escaped(b"x"))), 2);
         assert_eq!(text().to_string(), "inside: x, 2 times");
         Language::Chinese.render(|| {
             let text = text();

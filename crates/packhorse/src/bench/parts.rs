@@ -153,7 +153,7 @@ mod tests {
         let measured = rate.map(|rate| Measured { rate, detail });
         Part {
             stage,
-            measured: measured.ok_or_else(|| Text::untranslated("why")),
+            measured: measured.ok_or_else(bench::nothing_to_read),
         }
     }
 

@@ -113,8 +113,7 @@ fn as_it_is(event: &LogEvent) -> Text {
             other => format!("{name} {other}"),
         })
         .collect();
-    let message = &event.message;
-    let words = log::note(message).unwrap_or_else(|| Text::untranslated(message));
+    let words = log::note(&event.message);
     let words = match others.is_empty() {
         true => words,
         false => words.with_details(&others.join(", ")),

@@ -47,7 +47,7 @@ async fn write_out(settings: &PlainGetSettings) -> Outcome {
     let mut server = PlainServer::new(place.clone(), settings.silence, rate_limit);
     let written = server.write_out(name, true, Shape::AsIs).await;
     match written.map_err(|failure| failure.about(name))? {
-        Some(_) if !settings.quiet => say(Text::untranslated(name).because(words::not_verified())),
+        Some(_) if !settings.quiet => say(Text::of_name(name).because(words::not_verified())),
         _ => {}
     }
     Ok(Exit::Done)
@@ -185,7 +185,7 @@ impl PlainGet<'_> {
             path: PathText::new(name.as_bytes()),
             why: failure.error.english().to_owned(),
         });
-        let failed = Text::untranslated(name).because(failure.error.clone());
+        let failed = Text::of_name(name).because(failure.error.clone());
         self.progress.complain(failed);
         failure
     }

@@ -48,7 +48,7 @@ pub(crate) fn run(settings: PlainShellSettings) -> Outcome {
             client_workers()?,
         ),
     };
-    say(Text::untranslated(&shell.server.place).because(text::plain::not_verified()));
+    say(Text::of_name(&shell.server.place).because(text::plain::not_verified()));
     let end = dialogue::hold(&mut shell, input);
     shell.say_rest();
     shell.runtime.block_on(shell.server.connection.close());
@@ -128,11 +128,11 @@ impl PlainShell {
     /// Says so if more came of the last file than was taken for all of it.
     fn say_rest(&mut self) {
         if let Some(name) = self.runtime.block_on(self.server.look_for_rest()) {
-            say(Text::untranslated(name).because(text::plain::incomplete()));
+            say(Text::of_name(name).because(text::plain::incomplete()));
         }
     }
 }
 
 fn parse(typed: &[u8]) -> Result<PlainName, CommandError> {
-    PlainName::parse(typed).map_err(|error| CommandError::usage(error).about(words::quote(typed)))
+    PlainName::parse(typed).map_err(|error| CommandError::usage(error).about(words::Quoted(typed)))
 }

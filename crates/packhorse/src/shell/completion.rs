@@ -159,9 +159,9 @@ impl Completer for RemoteNames {
 impl RemoteName {
     fn candidate(&self, typed_directory: &[u8]) -> Pair {
         let slash = if self.is_directory { "/" } else { "" };
-        let display = format!("{}{slash}", words::quote(&self.bytes));
+        let display = format!("{}{slash}", words::Quoted(&self.bytes));
         Pair {
-            replacement: format!("{}{display}", words::quote(typed_directory)),
+            replacement: format!("{}{display}", words::Quoted(typed_directory)),
             display,
         }
     }

@@ -3,6 +3,8 @@
 //! A name is typed as it is shown: `\n`, `\xff` and `\u{202e}` mean what the list prints them for.
 //! Quotes of either kind, or a backslash before it, let a space be part of a word.
 
+use std::fmt::{self, Display, Write as _};
+
 use packhorse_protocol::escape::Escaped;
 
 /// Why a line is not words.
@@ -71,16 +73,20 @@ pub(crate) fn last(line: &str) -> Option<LastWord> {
     Some(last)
 }
 
-/// The text that means the word `bytes`.
-pub(crate) fn quote(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for character in Escaped(bytes).to_string().chars() {
-        if matches!(character, ' ' | '"' | '\'') {
-            text.push('\\');
+/// Shows a word as the text that means it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Quoted<'a>(pub(crate) &'a [u8]);
+
+impl Display for Quoted<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in Escaped(self.0).to_string().chars() {
+            if matches!(character, ' ' | '"' | '\'') {
+                out.write_char('\\')?;
+            }
+            out.write_char(character)?;
         }
-        text.push(character);
+        Ok(())
     }
-    text
 }
 
 /// Other spaces, such as one that does not break, are part of a word.
@@ -245,7 +251,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_quoted_word_is_read_back(bytes in proptest::collection::vec(any::<u8>(), 1..40)) {
-            let text = quote(&bytes);
+            let text = Quoted(&bytes).to_string();
             prop_assert_eq!(split(&text), Ok(vec![bytes.clone()]));
             prop_assert_eq!(last(&text).map(|last| last.bytes), Some(bytes));
         }

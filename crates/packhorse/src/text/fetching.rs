@@ -131,6 +131,6 @@ pub(crate) fn not_arrived(path: &[u8], failure: &Failure) -> Text {
     };
     match names_path || path.is_empty() {
         true => failure.into(),
-        false => Text::untranslated(Escaped(path)).because(failure),
+        false => Text::of_name(Escaped(path)).because(failure),
     }
 }

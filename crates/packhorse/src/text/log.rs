@@ -360,8 +360,9 @@ pub(crate) fn files(count: u64) -> Text {
     }
 }
 
-/// What is said of a server by the words that it is logged with.
-pub(crate) fn note(english: &str) -> Option<Text> {
+/// What is said of a server by the words that it is logged with: in the person's language where they
+/// are known.
+pub(crate) fn note(english: &str) -> Text {
     let notes = [
         open_to_anyone(),
         http_in_clear(),
@@ -375,7 +376,8 @@ pub(crate) fn note(english: &str) -> Option<Text> {
         failed_task(),
         url_too_long_for_qr_code(),
     ];
-    notes.into_iter().find(|note| note.english() == english)
+    let known = notes.into_iter().find(|note| note.english() == english);
+    known.unwrap_or_else(|| Text::untranslated(english))
 }
 
 /// Why something happened, by the words that it is logged with: in the person's language where all

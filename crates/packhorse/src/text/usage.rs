@@ -6,6 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::{Text, texts};
 use crate::flags::in_our_words;
+use crate::output::without_secrets;
 
 texts! {
     /// For someone who types `packhorse` and nothing else.
@@ -213,8 +214,14 @@ Packhorse 通过 TCP 在机器之间传送文件，每个字节都经过校验�
     }
 }
 
-/// What clap finds wrong with the flags.
-pub(crate) fn of_clap(error: &clap::Error) -> String {
+/// What clap finds wrong with the flags. It quotes what was typed, which may be an address with its
+/// key: that is not in the text.
+pub(crate) fn of_clap(error: &clap::Error) -> Text {
+    let words = || without_secrets(words_of_clap(error).trim_end());
+    Text::of(words, words)
+}
+
+fn words_of_clap(error: &clap::Error) -> String {
     let Some(what) = what_is_wrong(error) else {
         return error.render().to_string();
     };
