@@ -45,9 +45,10 @@ pub(crate) struct Crew {
     pub(crate) workers: Arc<DiskWorkers>,
     /// Memory for what has come and is not on the disk yet, in KiB.
     pub(crate) memory: Arc<Semaphore>,
-    /// Groups that may be written at once: as many as there may be connections, so that a kill in
-    /// the middle tears no more of them. A connection's own `turns` would not see to that: a single
-    /// one has two, and one that is dialled again begins anew while what came before is written.
+    /// Groups that may be written at once: as many as there are connections to be, or with a server
+    /// nearby if that is not told, so that a kill in the middle tears no more of them. A connection's
+    /// own `turns` would not see to that: a single one has two, and one that is dialled again begins
+    /// anew while what came before is written.
     pub(crate) writing: Arc<Semaphore>,
     pub(crate) throttle: Option<Throttle>,
     /// Answers that brought something of a file, also what adds to no count of bytes.
