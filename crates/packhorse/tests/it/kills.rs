@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::sandbox::{Sandbox, json_lines};
+use crate::sandbox::{Running, Sandbox, json_lines, wait_until};
 
 const ROUNDS: u64 = 12;
 const LARGE: usize = 24 << 20;
@@ -87,6 +87,14 @@ pub(crate) fn half_done(destination: &Path) -> u64 {
     sizes.flatten().map(|found| found.blocks() * 512).sum()
 }
 
+/// Waits until `client` has some of the large file, and nothing was wrong by then.
+fn wait_for_some(client: &Running, dest: &Path) {
+    wait_until(|| {
+        assert_eq!(client.stderr_so_far(), "");
+        half_done(dest) >= 3 << 20
+    });
+}
+
 /// It said that the connection was lost, and no word of what it had.
 #[test]
 fn a_client_whose_server_is_gone_says_what_it_keeps() {
@@ -111,10 +119,7 @@ fn a_client_whose_server_is_gone_says_what_it_keeps() {
     ];
     let client = sandbox.start(&mut sandbox.command(&get));
     let dest = sandbox.path("here").join("dest");
-    while half_done(&dest) < 3 << 20 {
-        assert_eq!(client.stderr_so_far(), "");
-        sleep(Duration::from_millis(2));
-    }
+    wait_for_some(&client, &dest);
     server.running.signal(Signal::KILL);
     let ended = client.wait().code(3);
     let lines = || json_lines(&fs::read(&report).unwrap());
@@ -155,10 +160,7 @@ fn a_client_whose_server_has_another_key_now_says_what_may_have_happened() {
     let get = ["get", &server.address, "-o", "dest"];
     let client = sandbox.start(&mut sandbox.command(&get));
     let dest = sandbox.path("here").join("dest");
-    while half_done(&dest) < 3 << 20 {
-        assert_eq!(client.stderr_so_far(), "");
-        sleep(Duration::from_millis(2));
-    }
+    wait_for_some(&client, &dest);
     server.running.signal(Signal::KILL);
     server.running.wait();
     let server = sandbox.serve(&["--listen", &listen]);
