@@ -381,7 +381,8 @@ impl Worded for DestinationError {
         Some(match self {
             Self::InUse { path } => {
                 format!(
-                    "另一个针对同一地址的 `get` 正在写入 {}；请等它结束，或获取到另一个目录",
+                    "另一个针对同一地址的 `get` 正在写入 {}，或已被杀死而仍在等待磁盘；请等它结束，\
+                     或获取到另一个目录",
                     path.display()
                 )
             }

@@ -12,10 +12,11 @@ use crate::status::Kind;
 /// Why a destination cannot be used at all.
 #[derive(Debug, Error)]
 pub enum DestinationError {
-    /// Another process, or another part of this one, runs the same job here; waiting helps.
+    /// Another process, or another part of this one, runs the same job here; waiting helps. The
+    /// system holds its lock until the disk has answered the last of its calls.
     #[error(
-        "another `get` of the same address is writing into {}; wait for its end, or fetch into \
-         another directory",
+        "another `get` of the same address is writing into {}, or was killed and waits for the \
+         disk; wait for its end, or fetch into another directory",
         .path.display()
     )]
     InUse {
