@@ -276,6 +276,13 @@ impl Connection {
         self.receiver.as_ref().map_or(0, Receiver::grown)
     }
 
+    /// Other connections need what the receive buffer has grown by.
+    pub(crate) fn give_back(&mut self, now: Instant) {
+        if let Some(receiver) = &mut self.receiver {
+            receiver.give_back(now);
+        }
+    }
+
     /// Hands what has come to `take`, piece by piece and at most `bytes_max` bytes, and says how
     /// many bytes that were; of none, `read` says why. The receive buffer may grow by `spare` bytes.
     pub(crate) fn read_pieces(

@@ -290,12 +290,15 @@ impl Endpoint {
         id: ConnectionId,
         read: impl FnOnce(&mut Connection, u64) -> T,
     ) -> Option<T> {
-        let growth = self.table.receive_growth();
+        let growth_max = self.config.receive_growth_bytes_max;
+        if self.table.receive_growth() >= growth_max {
+            self.table.reclaim_growth(now);
+        }
+        let spare = growth_max.saturating_sub(self.table.receive_growth());
         let entry = self.table.get_mut(id)?;
         if entry.stage == Stage::Released {
             return None;
         }
-        let spare = self.config.receive_growth_bytes_max.saturating_sub(growth);
         let outcome = read(&mut entry.connection, spare);
         let owes_ack = entry.connection.owes_ack(now);
         self.table.follow_growth(id);

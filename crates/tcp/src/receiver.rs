@@ -112,9 +112,10 @@ impl Receiver {
         }
         let before = self.next;
         let from = start.max(self.next);
-        let to = end
-            .min(self.window.edge())
-            .min(self.fin.unwrap_or(u64::MAX));
+        let room_end = self.window.room_end(self.next, self.ready.len());
+        let to = end.min(room_end).min(self.fin.unwrap_or(u64::MAX));
+        // Promised, and given back since: the peer sends it again when there may be room.
+        arrival.dropped += u64::from(end.min(self.window.edge()) > room_end);
         let had_hole = !self.reassembly.is_empty();
         if from < to {
             let piece = payload.slice(offset(start, from)..offset(start, to));
@@ -171,7 +172,8 @@ impl Receiver {
         if let Some(sizing) = &mut self.sizing
             && let Some(wanted) = sizing.on_read(bytes, now)
         {
-            self.window.resize(wanted, spare);
+            let held = self.held();
+            self.window.resize(wanted, held, spare);
         }
         self.window.is_update_due(self.next, self.ready.len())
     }
@@ -188,7 +190,16 @@ impl Receiver {
 
     /// By how much it has grown.
     pub(crate) fn grown(&self) -> u64 {
-        self.window.grown(self.next, self.ready.len())
+        self.window.grown()
+    }
+
+    /// Others need what this has grown by: it gives back what it has not needed for a while.
+    pub(crate) fn give_back(&mut self, now: Instant) {
+        if let Some(sizing) = &self.sizing
+            && let Some(wanted) = sizing.at_rest(now)
+        {
+            self.window.give_back(wanted.max(self.held()));
+        }
     }
 
     /// Pieces looked at one by one so far.
@@ -268,6 +279,12 @@ impl Receiver {
         }
     }
 
+    /// The bytes from the first that was not read to the last that has come.
+    fn held(&self) -> u64 {
+        let last = self.reassembly.end().unwrap_or(0).max(self.next);
+        last - self.next + self.ready.len()
+    }
+
     fn append(&mut self, piece: Bytes) {
         self.next += piece.len() as u64;
         self.ready.push(piece);
@@ -291,7 +308,7 @@ impl Receiver {
     fn keep(&mut self, from: u64, piece: Bytes, arrival: &mut Arrival) {
         let kept = self.reassembly.insert(from, piece);
         arrival.out_of_order = true;
-        arrival.dropped = kept.dropped;
+        arrival.dropped += kept.dropped;
         self.report.on_arrival(from);
         if let Some(duplicate) = kept.duplicate {
             arrival.duplicate = true;

@@ -79,7 +79,8 @@ pub struct Counters {
     pub duplicate_segments: u64,
     /// Segments received out of order.
     pub out_of_order_segments: u64,
-    /// Pieces dropped because too many were held out of order.
+    /// Pieces dropped because too many were held out of order, or because the room for them was
+    /// given back while the peer did not use it.
     pub reassembly_dropped: u64,
     /// Segments dropped because their timestamp was old (RFC 7323 §5).
     pub paws_dropped: u64,

@@ -17,7 +17,7 @@ pub struct EndpointConfig {
     /// Pairs of ends in TIME-WAIT; beyond it the one that would end first ends now.
     pub time_wait_max: usize,
     /// By how much the receive buffers of all connections may have grown together, bytes; then
-    /// none grows, and those that need far less than they have give back what they can.
+    /// none grows, and those that need far less than they have, or have been at rest, give it back.
     pub receive_growth_bytes_max: u64,
     /// Packets that belong to no connection and were not fetched; beyond it there are no more.
     pub outbox_packets_max: usize,

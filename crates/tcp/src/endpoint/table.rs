@@ -5,6 +5,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::hash::Hasher;
 use core::net::SocketAddr;
+use core::ops::Bound;
 
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher24;
@@ -66,6 +67,9 @@ pub(super) struct Table {
     last: Option<(SocketAddr, SocketAddr, ConnectionId)>,
     /// By how much receive buffers have grown, bytes.
     receive_growth: u64,
+    /// Places in `slots` of those that have grown, and whose turn it was last to give back.
+    grown: BTreeSet<u32>,
+    asked: u32,
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +89,8 @@ impl Table {
             alarms: BTreeSet::new(),
             half_open: 0,
             receive_growth: 0,
+            grown: BTreeSet::new(),
+            asked: 0,
             last: None,
         }
     }
@@ -107,6 +113,27 @@ impl Table {
             let grown = entry.connection.receive_grown();
             let before = core::mem::replace(&mut entry.receive_growth, grown);
             self.receive_growth = self.receive_growth - before + grown;
+            match (before, grown) {
+                (0, 1..) => self.grown.insert(id.index),
+                (1.., 0) => self.grown.remove(&id.index),
+                _ => false,
+            };
+        }
+    }
+
+    /// Has one of those that have grown give back what it has not needed for a while; they take
+    /// turns.
+    pub(super) fn reclaim_growth(&mut self, now: Instant) {
+        let behind = (Bound::Excluded(self.asked), Bound::Unbounded);
+        let next = self.grown.range(behind).next();
+        let Some(&index) = next.or_else(|| self.grown.first()) else {
+            return;
+        };
+        self.asked = index;
+        let id = self.id(index);
+        if let Some(entry) = self.get_mut(id) {
+            entry.connection.give_back(now);
+            self.follow_growth(id);
         }
     }
 
@@ -196,6 +223,7 @@ impl Table {
         self.leave_half_open(id);
         if let Some(entry) = self.get(id) {
             self.receive_growth -= entry.receive_growth;
+            self.grown.remove(&id.index);
             let slot = &mut self.slots[id.index as usize];
             slot.entry = None;
             // After 2^32 connections in one slot an id comes again; it must be long forgotten.

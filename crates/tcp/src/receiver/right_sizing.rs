@@ -7,6 +7,9 @@ use crate::time::Instant;
 /// A reader who comes back later than that is slow, and not given more for it.
 const ROUND_MAX: Duration = Duration::from_secs(1);
 
+/// A connection of which so long a round has shown nothing else is at rest.
+const REST: Duration = Duration::from_secs(5);
+
 /// Measures round trips and what the user reads in each.
 ///
 /// A window of twice that never holds the peer up at its present rate. A peer whose rate doubles
@@ -84,12 +87,24 @@ impl RightSizing {
         if lasted < due {
             return None;
         }
-        // When a hole is filled, more is read than any round brings.
-        let read = share(self.read.min(self.came), due.max(ROUND_MAX), lasted);
+        let read = self.share_of(lasted);
         let gained = read.saturating_sub(self.most);
         (self.began, self.came, self.read) = (now, 0, 0);
         self.most += gained;
         Some(2 * read + 4 * gained.min(read / 2))
+    }
+
+    /// What the receiver should hold if the reader does not end this round, once it is long.
+    pub(super) fn at_rest(&self, now: Instant) -> Option<u64> {
+        let lasted = now.saturating_since(self.began);
+        (lasted >= REST).then(|| 2 * self.share_of(lasted))
+    }
+
+    /// What was read in a round trip of a round that has `lasted` so long.
+    fn share_of(&self, lasted: Duration) -> u64 {
+        let part = self.round_trip.unwrap_or_default().max(ROUND_MAX);
+        // When a hole is filled, more is read than any round brings.
+        share(self.read.min(self.came), part, lasted)
     }
 
     fn sample(&mut self, round_trip: Duration) {
@@ -153,6 +168,24 @@ mod tests {
             sizing.came = 1_000_000;
             let wanted = sizing.on_read(1_000_000, now).unwrap();
             assert!(wanted <= 40_000, "{wanted}");
+        }
+    }
+
+    #[test]
+    fn a_long_round_shows_what_is_needed_at_rest() {
+        let began = Instant::from_millis(1_000_000);
+        for (came, read, seconds, wanted) in [
+            (1_000_000, 1_000_000, 4, None),
+            (1_000_000, 1_000_000, 5, Some(400_000)),
+            (1_000_000, 500_000, 5, Some(200_000)),
+            (100_000, 500_000, 5, Some(40_000)),
+            (1_000_000, 1_000_000, 1_000, Some(2_000)),
+            (0, 0, 5, Some(0)),
+        ] {
+            let mut sizing = RightSizing::new(Some(RTT));
+            (sizing.began, sizing.came, sizing.read) = (began, came, read);
+            let now = began + Duration::from_secs(seconds);
+            assert_eq!(sizing.at_rest(now), wanted, "{came} {read} {seconds}");
         }
     }
 

@@ -61,25 +61,41 @@ impl ReceiveWindow {
         self.capacity
     }
 
-    /// What of it has been promised or is kept ready beyond what every receiver has.
-    pub(super) fn grown(&self, next: u64, unread: u64) -> u64 {
-        let promised = self.edge.saturating_sub(next) + unread;
-        self.capacity
-            .max(promised)
-            .saturating_sub(self.initial.into())
+    /// By how much that is more than at first.
+    pub(super) fn grown(&self) -> u64 {
+        self.capacity.saturating_sub(self.initial.into())
     }
 
     /// Holds `wanted` bytes from now on if it held less, with at most `spare` bytes more.
     ///
-    /// With nothing to spare, it gives back what is far more than it wants. What was promised
-    /// stays so (RFC 9293 §3.8.6, SHLD-14): the edge waits until there is room before it.
-    pub(super) fn resize(&mut self, wanted: u64, spare: u64) {
-        let wanted = wanted.clamp(self.initial.into(), self.limit.into());
+    /// With nothing to spare, it gives back what is far more than it wants and has `held`.
+    pub(super) fn resize(&mut self, wanted: u64, held: u64, spare: u64) {
+        let wanted = wanted.min(self.limit.into());
         if wanted > self.capacity {
             self.capacity += (wanted - self.capacity).min(spare);
         } else if spare == 0 && wanted < self.capacity / 2 {
-            self.capacity = wanted;
+            self.give_back(wanted.max(held));
         }
+    }
+
+    /// Holds no more than `wanted` bytes from now on, or what it began with.
+    ///
+    /// What was promised stays so (RFC 9293 §3.8.6, SHLD-14): the edge waits until there is room
+    /// before it.
+    pub(super) fn give_back(&mut self, wanted: u64) {
+        self.capacity = self.capacity.min(wanted.max(self.initial.into()));
+    }
+
+    /// Behind the last position that there is room for, with `unread` bytes before `next`: the
+    /// edge, unless some of the room before it was given back.
+    pub(super) fn room_end(&self, next: u64, unread: u64) -> u64 {
+        self.edge.min(self.promise_end(next, unread))
+    }
+
+    /// Behind the last position that may be promised: to the unit of the scale, which is the most
+    /// that rounding up adds.
+    fn promise_end(&self, next: u64, unread: u64) -> u64 {
+        next.saturating_sub(unread) + self.capacity + (1 << self.shift)
     }
 
     pub(super) fn shift(&self) -> u8 {
@@ -104,8 +120,8 @@ impl ReceiveWindow {
         let mut field = target.saturating_sub(next) >> self.shift;
         // Rounding down would take back what was promised; rounding up would, byte by
         // byte, promise more than the buffer holds, so it may do so by one unit only.
-        let limit = next.saturating_sub(unread) + self.capacity + unit;
-        if next + field * unit < self.edge && next + (field + 1) * unit <= limit {
+        let end = self.promise_end(next, unread);
+        if next + field * unit < self.edge && next + (field + 1) * unit <= end {
             field += 1;
         }
         let field = u16::try_from(field).unwrap_or(u16::MAX);
@@ -205,33 +221,36 @@ mod tests {
     #[test]
     fn the_edge_never_moves_back() {
         let mut window = ReceiveWindow::new(1_000, 50_000..=200_000, 1_460, 2);
-        window.resize(500_000, 100_000);
-        assert_eq!(
-            (window.capacity(), window.grown(1_000, 0)),
-            (150_000, 100_000)
-        );
+        window.resize(500_000, 0, 100_000);
+        assert_eq!((window.capacity(), window.grown()), (150_000, 100_000));
         window.field(1_000, 0);
         let edge = window.edge();
         assert_eq!(edge, 151_000);
-        window.resize(60_000, 1);
+        window.resize(60_000, 0, 1);
         assert_eq!(window.capacity(), 150_000, "nobody else needs it");
-        window.resize(60_000, 0);
-        assert_eq!(window.capacity(), 60_000);
-        assert_eq!(window.grown(1_000, 0), 100_000, "the peer may use it still");
-        for (next, unread) in [(1_000, 0), (50_000, 20_000), (91_000, 0)] {
+        window.resize(60_000, 70_000, 0);
+        assert_eq!(window.capacity(), 70_000, "so much is held");
+        window.give_back(0);
+        assert_eq!((window.capacity(), window.grown()), (50_000, 0));
+        for (next, unread, room) in [
+            (1_000, 0, 51_004),
+            (50_000, 20_000, 80_004),
+            (101_000, 4, edge),
+        ] {
             window.field(next, unread);
             assert_eq!(window.edge(), edge, "{next}");
+            assert_eq!(window.room_end(next, unread), room, "{next}");
         }
-        assert_eq!(window.grown(91_000, 0), 10_000);
-        window.field(100_000, 0);
+        window.field(110_000, 0);
         assert_eq!(window.edge(), 160_000);
+        assert_eq!(window.room_end(110_000, 0), 160_000);
     }
 
     /// RFC 7323 §2.3: a window that is not scaled tells of 65,535 bytes.
     #[test]
     fn it_grows_no_further_than_the_scale_lets_it() {
         let mut window = ReceiveWindow::new(1_000, 10_000..=1 << 20, 1_460, 0);
-        window.resize(u64::MAX, u64::MAX);
+        window.resize(u64::MAX, 0, u64::MAX);
         assert_eq!(window.capacity(), 65_535);
     }
 }

@@ -7,6 +7,7 @@ mod behaviours;
 mod cost;
 mod endpoint;
 mod forged;
+mod growth;
 mod hostile;
 mod lab;
 mod opening;
