@@ -111,7 +111,7 @@ impl Machine {
     /// A packet arrives, from its IP header on.
     pub(crate) fn handle_packet(&mut self, packet: &[u8]) {
         if let Ok(packet) = Packet::parse(&Bytes::copy_from_slice(packet)) {
-            self.endpoint.handle_packet(self.now, &packet);
+            self.endpoint.handle_packet(self.now, packet);
             self.drain();
         }
     }

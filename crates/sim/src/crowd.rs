@@ -418,7 +418,7 @@ impl Host for Member {
         // What goes to the flood's addresses finds nobody, and so no answer.
         let is_flooded = matches!(packet.destination.ip(), IpAddr::V4(to) if to.octets()[0] == 10);
         if !is_flooded {
-            self.endpoint_mut().handle_packet(now, &packet);
+            self.endpoint_mut().handle_packet(now, packet);
             self.work(now);
         }
     }

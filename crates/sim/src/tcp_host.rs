@@ -237,7 +237,7 @@ impl Host for TcpHost {
         }
         match &mut self.connection {
             Some(connection) if connection.state() != State::Closed => {
-                connection.handle_segment(now, &packet.segment);
+                connection.handle_segment(now, packet.segment);
             }
             _ => self.handle_stranger(now, &packet),
         }

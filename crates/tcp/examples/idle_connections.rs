@@ -65,7 +65,7 @@ fn exchange(now: Instant, client: &mut Endpoint, server: &mut Endpoint) {
                 is_quiet = false;
                 transmit
                     .packets()
-                    .for_each(|packet| to.handle_packet(now, &packet));
+                    .for_each(|packet| to.handle_packet(now, packet));
             }
             while from.poll_event().is_some() {}
         }

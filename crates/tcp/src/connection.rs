@@ -2,6 +2,7 @@
 
 mod arrive;
 mod close;
+mod expected;
 mod expire;
 mod open;
 mod remnant;
@@ -129,12 +130,21 @@ impl Connection {
     }
 
     /// Takes a segment that arrived at `now` and whose addresses are this connection's.
-    pub fn handle_segment(&mut self, now: Instant, segment: &Segment) {
+    #[inline]
+    pub fn handle_segment(&mut self, now: Instant, mut segment: Segment) {
+        self.take_segment(now, &mut segment);
+    }
+
+    /// Like `handle_segment`; the payload is taken out of the segment.
+    pub(crate) fn take_segment(&mut self, now: Instant, segment: &mut Segment) {
         self.stats.segments_received += 1;
         match self.state {
             // A segment for a connection that is gone is a stranger's.
             State::Closed => return,
             State::SynSent => self.arrive_in_syn_sent(now, segment),
+            State::Established if self.is_expected(now, segment) => {
+                self.take_expected(now, segment);
+            }
             _ => self.arrive(now, segment),
         }
         self.after_input();

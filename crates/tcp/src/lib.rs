@@ -28,10 +28,10 @@
 //! client.write(now, "hello".into());
 //! for _ in 0..3 {
 //!     while let Some(sent) = server.poll_transmit(now, 1) {
-//!         sent.packets().for_each(|packet| client.handle_segment(now, &packet.segment));
+//!         sent.packets().for_each(|packet| client.handle_segment(now, packet.segment));
 //!     }
 //!     while let Some(sent) = client.poll_transmit(now, 1) {
-//!         sent.packets().for_each(|packet| server.handle_segment(now, &packet.segment));
+//!         sent.packets().for_each(|packet| server.handle_segment(now, packet.segment));
 //!     }
 //! }
 //! assert_eq!(server.read(now, usize::MAX), Read::Data("hello".into()));

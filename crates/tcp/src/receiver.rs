@@ -10,10 +10,10 @@ mod window;
 use alloc::boxed::Box;
 use core::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use crate::config::Config;
-use crate::seq::SequenceSpace;
+use crate::seq::{SeqNumber, SequenceSpace};
 use crate::time::Instant;
 use crate::wire::{SackBlock, SackBlocks};
 use ack_schedule::AckSchedule;
@@ -102,7 +102,13 @@ impl Receiver {
     }
 
     /// Takes the data of a segment that begins at `start`, as far as the window goes.
-    pub(crate) fn take(&mut self, start: u64, payload: &Bytes, fin: bool, now: Instant) -> Arrival {
+    pub(crate) fn take(
+        &mut self,
+        start: u64,
+        mut payload: Bytes,
+        fin: bool,
+        now: Instant,
+    ) -> Arrival {
         let end = start + payload.len() as u64;
         let mut arrival = Arrival::default();
         self.note_fin(end, fin);
@@ -118,11 +124,12 @@ impl Receiver {
         arrival.dropped += u64::from(end.min(self.window.edge()) > room_end);
         let had_hole = !self.reassembly.is_empty();
         if from < to {
-            let piece = payload.slice(offset(start, from)..offset(start, to));
+            payload.truncate(offset(start, to));
+            payload.advance(offset(start, from));
             if from == self.next {
-                self.append(piece);
+                self.append(payload);
             } else {
-                self.keep(from, piece, &mut arrival);
+                self.keep(from, payload, &mut arrival);
             }
         }
         if fin && self.fin == Some(end) && end > self.next {
@@ -143,6 +150,26 @@ impl Receiver {
             self.acks.on_data(arrival.ready, now);
         }
         arrival
+    }
+
+    /// Whether data of `bytes` at `seq` is all that is needed to have everything in order up to its
+    /// end, and lies in the window.
+    #[inline]
+    pub(crate) fn expects(&self, seq: SeqNumber, bytes: u64) -> bool {
+        bytes > 0
+            && seq == self.space.number(self.next)
+            && self.next + bytes <= self.window.edge()
+            && self.reassembly.is_empty()
+            && self.fin.is_none()
+    }
+
+    /// Takes such data.
+    #[inline]
+    pub(crate) fn take_next(&mut self, payload: Bytes, now: Instant) {
+        let bytes = payload.len() as u64;
+        self.next += bytes;
+        self.ready.push(payload);
+        self.acks.on_data(bytes, now);
     }
 
     /// `bytes` have come in a segment that echoes `echo`; the handshake, or what we sent, has

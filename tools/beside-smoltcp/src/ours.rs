@@ -70,7 +70,7 @@ impl Pair {
         let mut start = 0;
         for end in &self.packets {
             if let Ok(packet) = Packet::from_bytes(wire.slice(start..*end)) {
-                receiver.handle_packet(self.now, &packet);
+                receiver.handle_packet(self.now, packet);
             }
             start = *end;
         }

@@ -9,7 +9,7 @@ use crate::seq::SequenceSpace;
 use crate::state::State;
 use crate::time::Instant;
 use crate::timestamps;
-use crate::wire::{Flags, Segment};
+use crate::wire::{Flags, Segment, Timestamps};
 
 /// What is done with a segment before its acknowledgement and its data are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,7 @@ struct Place {
 }
 
 impl Connection {
-    pub(super) fn arrive(&mut self, now: Instant, segment: &Segment) {
+    pub(super) fn arrive(&mut self, now: Instant, segment: &mut Segment) {
         let Some(place) = self.place(segment) else {
             return;
         };
@@ -68,7 +68,7 @@ impl Connection {
     }
 
     /// Fifth check and on: the segment is acceptable.
-    fn process(&mut self, now: Instant, segment: &Segment, place: &Place) {
+    fn process(&mut self, now: Instant, segment: &mut Segment, place: &Place) {
         if !self.take_ack(now, segment, place) {
             return;
         }
@@ -202,7 +202,7 @@ impl Connection {
             && self.state != State::TimeWait
         {
             self.stats.duplicate_segments += 1;
-            receiver.take(place.start, &segment.payload, false, now);
+            receiver.take(place.start, segment.payload.clone(), false, now);
         }
         let is_peers_fin = segment.flags.contains(Flags::FIN) && place.behind == place.next;
         if self.state == State::TimeWait && is_peers_fin {
@@ -283,8 +283,8 @@ impl Connection {
         }
     }
 
-    /// Sixth to eighth check: data and FIN.
-    pub(super) fn take_text(&mut self, now: Instant, segment: &Segment, start: u64) {
+    /// Sixth to eighth check: data, which is taken out of the segment, and FIN.
+    pub(super) fn take_text(&mut self, now: Instant, segment: &mut Segment, start: u64) {
         let fin = segment.flags.contains(Flags::FIN);
         if segment.payload.is_empty() && !fin {
             return;
@@ -303,31 +303,43 @@ impl Connection {
             self.fail(Failure::Aborted);
             return;
         }
-        let arrival = receiver.take(start, &segment.payload, fin, now);
+        let bytes = segment.payload.len() as u64;
+        let payload = core::mem::take(&mut segment.payload);
+        let arrival = receiver.take(start, payload, fin, now);
         if arrival.ready > 0 || arrival.out_of_order {
-            let stamp = segment
-                .options
-                .timestamps
-                .filter(|_| self.timestamps.is_some());
-            let echo = stamp.and_then(|stamp| {
-                let age = timestamps::age(self.timestamp_offset, stamp.echo, now)?;
-                let value = stamp.echo;
-                Some(Echo { value, age })
-            });
-            let bytes = segment.payload.len() as u64;
-            receiver.on_arrival(bytes, echo, self.sender.round_trip(), now);
+            self.note_new_data(now, bytes, segment.options.timestamps);
         }
         self.stats.bytes_received += arrival.ready;
         self.stats.out_of_order_segments += u64::from(arrival.out_of_order);
         self.stats.duplicate_segments +=
             u64::from(arrival.duplicate && arrival.ready == 0 && !arrival.out_of_order);
         self.stats.reassembly_dropped += arrival.dropped;
-        if arrival.ready > 0 && self.reader_waits {
-            self.reader_waits = false;
-            self.events.push(Event::Readable);
+        if arrival.ready > 0 {
+            self.wake_reader();
         }
         if arrival.finished {
             self.follow_peers_fin(now);
+        }
+    }
+
+    /// A segment with `bytes` of data, some of it new, tells how long the round trip is.
+    pub(super) fn note_new_data(&mut self, now: Instant, bytes: u64, stamp: Option<Timestamps>) {
+        let stamp = stamp.filter(|_| self.timestamps.is_some());
+        let echo = stamp.and_then(|stamp| {
+            let age = timestamps::age(self.timestamp_offset, stamp.echo, now)?;
+            let value = stamp.echo;
+            Some(Echo { value, age })
+        });
+        if let Some(receiver) = &mut self.receiver {
+            receiver.on_arrival(bytes, echo, self.sender.round_trip(), now);
+        }
+    }
+
+    /// There is something to read.
+    pub(super) fn wake_reader(&mut self) {
+        if self.reader_waits {
+            self.reader_waits = false;
+            self.events.push(Event::Readable);
         }
     }
 }

@@ -22,7 +22,7 @@ enum Meaning {
 }
 
 impl Connection {
-    pub(super) fn arrive_in_syn_sent(&mut self, now: Instant, segment: &Segment) {
+    pub(super) fn arrive_in_syn_sent(&mut self, now: Instant, segment: &mut Segment) {
         match self.meaning_in_syn_sent(segment) {
             Meaning::Nothing => {}
             Meaning::Strange => self.send_reset_for(segment),

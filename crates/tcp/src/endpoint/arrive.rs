@@ -20,8 +20,13 @@ const NUMBERS_APART: u32 = 1 << 16;
 
 impl Endpoint {
     /// Takes a packet that arrived at `now`.
-    pub fn handle_packet(&mut self, now: Instant, packet: &Packet) {
-        if let Some(id) = self.table.find_again(packet.destination, packet.source) {
+    #[inline]
+    pub fn handle_packet(&mut self, now: Instant, mut packet: Packet) {
+        self.take_packet(now, &mut packet);
+    }
+
+    fn take_packet(&mut self, now: Instant, packet: &mut Packet) {
+        if let Some(id) = self.table.find_again(&packet.destination, &packet.source) {
             self.arrive_at(now, id, packet);
             return;
         }
@@ -45,12 +50,12 @@ impl Endpoint {
         }
     }
 
-    fn arrive_at(&mut self, now: Instant, id: ConnectionId, packet: &Packet) {
+    fn arrive_at(&mut self, now: Instant, id: ConnectionId, packet: &mut Packet) {
         let Some(entry) = self.table.get_mut(id) else {
             return;
         };
         let Stage::HalfOpen(listener) = entry.stage else {
-            entry.connection.handle_segment(now, &packet.segment);
+            entry.connection.take_segment(now, &mut packet.segment);
             if !entry.is_dirty {
                 entry.is_dirty = true;
                 self.dirty.push_back(id);
@@ -75,7 +80,7 @@ impl Endpoint {
             self.arrive_with_cookie(now, listener, packet);
             return;
         }
-        entry.connection.handle_segment(now, &packet.segment);
+        entry.connection.take_segment(now, &mut packet.segment);
         self.follow_handshake(id);
         self.touch(id);
     }
@@ -183,7 +188,7 @@ impl Endpoint {
         let connection = Connection::accept_shared(config, offset, &syn, isn, now);
         if let Some(mut connection) = connection {
             connection.assume_syn_sent();
-            connection.handle_segment(now, &packet.segment);
+            connection.handle_segment(now, packet.segment.clone());
             self.stats.cookies_accepted += 1;
             let id = self.table.insert(connection, Stage::HalfOpen(listener));
             self.follow_handshake(id);

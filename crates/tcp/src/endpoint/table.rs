@@ -148,9 +148,13 @@ impl Table {
     }
 
     /// The connection between these ends, if it is the one remembered.
-    pub(super) fn find_again(&self, local: SocketAddr, remote: SocketAddr) -> Option<ConnectionId> {
-        let (known_local, known_remote, id) = self.last?;
-        (known_remote == remote && known_local == local).then_some(id)
+    pub(super) fn find_again(
+        &self,
+        local: &SocketAddr,
+        remote: &SocketAddr,
+    ) -> Option<ConnectionId> {
+        let (known_local, known_remote, id) = self.last.as_ref()?;
+        (known_remote == remote && known_local == local).then_some(*id)
     }
 
     /// Remembers a connection that was found by its ends.

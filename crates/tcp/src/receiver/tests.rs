@@ -22,7 +22,7 @@ fn receiver(capacity: u64) -> Receiver {
 
 fn take(receiver: &mut Receiver, at: u64, length: usize) -> Arrival {
     let payload = Bytes::from(vec![1; length]);
-    receiver.take(FIRST + at, &payload, false, Instant::default())
+    receiver.take(FIRST + at, payload, false, Instant::default())
 }
 
 /// The user reads once; the window may grow by `spare` bytes.
@@ -75,14 +75,14 @@ fn data_outside_the_window_is_dropped() {
 fn a_fin_counts_once_everything_before_it_is_there() {
     let mut receiver = receiver(10_000);
     let late = Bytes::from(vec![2; 10]);
-    let arrival = receiver.take(FIRST + 10, &late, true, Instant::default());
+    let arrival = receiver.take(FIRST + 10, late, true, Instant::default());
     assert!(!arrival.finished);
     let arrival = take(&mut receiver, 0, 10);
     assert!(arrival.finished);
     assert_eq!((arrival.ready, receiver.next()), (20, FIRST + 21));
     // Nothing can come behind it.
     assert_eq!(take(&mut receiver, 21, 10).ready, 0);
-    let arrival = receiver.take(FIRST + 20, &Bytes::new(), true, Instant::default());
+    let arrival = receiver.take(FIRST + 20, Bytes::new(), true, Instant::default());
     assert!(!arrival.finished);
 }
 
@@ -90,7 +90,7 @@ fn a_fin_counts_once_everything_before_it_is_there() {
 fn a_fin_that_contradicts_what_arrived_is_ignored() {
     let mut receiver = receiver(10_000);
     take(&mut receiver, 100, 100);
-    let arrival = receiver.take(FIRST, &Bytes::from(vec![2; 50]), true, Instant::default());
+    let arrival = receiver.take(FIRST, Bytes::from(vec![2; 50]), true, Instant::default());
     assert!(!arrival.finished);
     assert_eq!(take(&mut receiver, 50, 50).ready, 150);
 }
@@ -111,7 +111,7 @@ fn nobody_but_the_reader_makes_the_window_grow() {
         for round in 0..100_000_u32 {
             let now = Instant::from_millis(1_000_000 + u64::from(round) / 10);
             let at = receiver.next();
-            receiver.take(at, &segment, false, now);
+            receiver.take(at, segment.clone(), false, now);
             let millis = if reads { 50 } else { round % 60_000 };
             let age = Duration::from_millis(millis.into());
             let value = round / 10;
@@ -148,7 +148,7 @@ proptest! {
         let mut got = Vec::new();
         for (at, length, bytes_max) in segments {
             let payload = Bytes::copy_from_slice(&sent[at..at + length]);
-            receiver.take(FIRST + at as u64, &payload, false, Instant::default());
+            receiver.take(FIRST + at as u64, payload, false, Instant::default());
             prop_assert!(receiver.next() <= receiver.edge());
             prop_assert!(receiver.readable() <= 3_000);
             got.extend_from_slice(&read(&mut receiver, bytes_max, Instant::default(), 0));

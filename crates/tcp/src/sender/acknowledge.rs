@@ -95,8 +95,8 @@ impl Sender {
             AckClass::Advances(acked) => acked,
             AckClass::BeyondSent | AckClass::TooOld | AckClass::Old => return class,
         };
-        if acked == 0 && self.learns_nothing_from(ack) {
-            self.note_no_news(ack);
+        if acked == 0 && ack.sack.is_empty() && self.learns_nothing_from(ack.window) {
+            self.note_no_news(ack.seq, ack.ack);
         } else {
             self.take_in(now, ack, acked, stats);
         }
@@ -121,21 +121,22 @@ impl Sender {
         self.update_pacing();
     }
 
-    /// Whether nothing is awaited that an acknowledgement which repeats the last one could be
-    /// about: one of these comes with each segment of a peer that only sends.
-    fn learns_nothing_from(&self, ack: &Ack) -> bool {
+    /// Whether nothing is awaited that an acknowledgement which repeats the last one, without SACK
+    /// blocks, could be about: one of these comes with each segment of a peer that only sends.
+    #[inline]
+    pub(crate) fn learns_nothing_from(&self, window: u64) -> bool {
         self.board.is_empty()
-            && ack.window == self.window.size()
+            && window == self.window.size()
             && !self.is_window_closed()
-            && ack.sack.is_empty()
             && matches!(self.phase, Phase::Open)
             && self.episode.is_none()
             && !self.tail.has_probe()
     }
 
-    /// What `take_in` comes to for such a one.
-    fn note_no_news(&mut self, ack: &Ack) {
-        self.window.update(ack.seq, ack.ack, ack.window, false);
+    /// What `take_in` comes to for such a one, at `seq`.
+    #[inline]
+    pub(crate) fn note_no_news(&mut self, seq: u64, ack: u64) {
+        self.window.update(seq, ack, self.window.size(), false);
         self.delivered.clear();
         self.reordering_due = None;
         self.probe.stop();

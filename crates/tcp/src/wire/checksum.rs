@@ -19,6 +19,23 @@ impl Checksum {
         }
     }
 
+    /// The header of IPv4 (RFC 791 §3.1), of which all but the first 20 bytes are options.
+    #[inline]
+    pub(super) fn of_ipv4_header(fixed: &[u8; 20], options: &[u8]) -> Self {
+        let (words, _) = fixed.as_chunks::<4>();
+        let words = words
+            .iter()
+            .map(|word| u64::from(u32::from_be_bytes(*word)));
+        let mut checksum = Self {
+            sum: words.sum(),
+            odd: false,
+        };
+        if !options.is_empty() {
+            checksum.add(options);
+        }
+        checksum
+    }
+
     /// This, and two 16-bit words more.
     pub(super) fn with_number(mut self, number: u32) -> Self {
         debug_assert!(!self.odd, "a number begins with a word");
@@ -67,8 +84,7 @@ fn sum_of_rows(rows: &[[u8; 8]]) -> u64 {
         upper += row >> 32;
     }
     let lower = whole.wrapping_sub(upper << 32);
-    let sum = u64::from(fold(upper)) + u64::from(fold(lower));
-    u64::from(u16::from_be_bytes(fold(sum).to_ne_bytes()))
+    u64::from(u16::from_be_bytes(fold(upper + lower).to_ne_bytes()))
 }
 
 fn sum_of_address(address: IpAddr) -> u64 {
@@ -84,10 +100,12 @@ fn sum_of_address(address: IpAddr) -> u64 {
     }
 }
 
-fn fold(mut sum: u64) -> u16 {
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
+fn fold(sum: u64) -> u16 {
+    // What is left has 33 bits, 32, 17 and 16.
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
     #[expect(clippy::cast_possible_truncation, reason = "folded to 16 bits above")]
     let folded = sum as u16;
     folded

@@ -54,17 +54,9 @@ pub(super) struct IpPacket {
 }
 
 impl IpPacket {
-    /// Reads the IP header; what the link added behind the packet is cut off.
-    pub(super) fn parse(packet: &[u8]) -> Result<Self, ParseError> {
-        match packet.first().map(|first| first >> 4) {
-            Some(4) => Self::parse_v4(packet),
-            Some(6) => Self::parse_v6(packet),
-            Some(_) => Err(ParseError::NotIp),
-            None => Err(ParseError::Truncated),
-        }
-    }
-
-    fn parse_v4(packet: &[u8]) -> Result<Self, ParseError> {
+    /// Reads the header of IPv4; what the link added behind the packet is cut off.
+    #[inline]
+    pub(super) fn parse_v4(packet: &[u8]) -> Result<Self, ParseError> {
         let fixed = packet
             .first_chunk::<IPV4_HEADER_BYTES>()
             .ok_or(ParseError::Truncated)?;
@@ -73,9 +65,7 @@ impl IpPacket {
         if header < IPV4_HEADER_BYTES || total < header || total > packet.len() {
             return Err(ParseError::Truncated);
         }
-        let mut checksum = Checksum::default();
-        checksum.add(&packet[..header]);
-        if checksum.finish() != 0 {
+        if Checksum::of_ipv4_header(fixed, &packet[IPV4_HEADER_BYTES..header]).finish() != 0 {
             return Err(ParseError::IpChecksum);
         }
         // Everything but "don't fragment" and the reserved bit is about fragments.
@@ -93,7 +83,8 @@ impl IpPacket {
         })
     }
 
-    fn parse_v6(packet: &[u8]) -> Result<Self, ParseError> {
+    /// Reads the header of IPv6, and skips those behind it.
+    pub(super) fn parse_v6(packet: &[u8]) -> Result<Self, ParseError> {
         let fixed = packet
             .first_chunk::<IPV6_HEADER_BYTES>()
             .ok_or(ParseError::Truncated)?;
@@ -170,9 +161,10 @@ pub(super) fn encode(
             out.extend([0, 0, 0x40, 0, HOP_LIMIT, PROTOCOL_TCP, 0, 0]);
             out.extend(source.octets());
             out.extend(destination.octets());
-            let mut checksum = Checksum::default();
-            checksum.add(&out[start..]);
-            out[start + 10..start + 12].copy_from_slice(&checksum.finish().to_be_bytes());
+            if let Some(header) = out[start..].first_chunk_mut() {
+                let checksum = Checksum::of_ipv4_header(header, &[]).finish();
+                header[10..12].copy_from_slice(&checksum.to_be_bytes());
+            }
         }
         (source, destination) => {
             let length = u16::try_from(tcp_bytes).unwrap_or(u16::MAX);

@@ -186,19 +186,41 @@ impl Options {
         }
     }
 
+    /// Timestamps and nothing else, if that is what there is.
+    #[inline]
+    pub(super) fn parse_timestamps(options: &[u8; 12]) -> Option<Self> {
+        let &[
+            NO_OPERATION,
+            NO_OPERATION,
+            TIMESTAMPS,
+            10,
+            v0,
+            v1,
+            v2,
+            v3,
+            e0,
+            e1,
+            e2,
+            e3,
+        ] = options
+        else {
+            return None;
+        };
+        Some(Self {
+            timestamps: Some(Timestamps {
+                value: u32::from_be_bytes([v0, v1, v2, v3]),
+                echo: u32::from_be_bytes([e0, e1, e2, e3]),
+            }),
+            ..Self::default()
+        })
+    }
+
     /// Reads the options between the header and the data.
     ///
     /// # Errors
     /// `BadOptionLength` if one ends before it begins or behind the header (MUST-7).
     pub(super) fn parse(mut rest: &[u8]) -> Result<Self, ParseError> {
         let mut options = Self::default();
-        if let &[NO_OPERATION, NO_OPERATION, TIMESTAMPS, 10, ref value @ ..] = rest
-            && value.len() == 8
-        {
-            // What nearly every segment has.
-            options.take(TIMESTAMPS, value);
-            return Ok(options);
-        }
         while let Some((&kind, tail)) = rest.split_first() {
             match kind {
                 END => break,

@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 
 use super::checksum::Checksum;
 use super::ip::{self, Ecn, IpPacket};
-use super::segment::Segment;
+use super::segment::{Parsed, Segment};
 use super::{OPTIONS_BYTES_MAX, TCP_HEADER_BYTES};
 
 /// A segment with its addresses, as an IP packet carries it.
@@ -59,14 +59,7 @@ impl Packet {
     /// # Errors
     /// See [`ParseError`].
     pub fn from_bytes(packet: Bytes) -> Result<Self, ParseError> {
-        let ip = IpPacket::parse(&packet)?;
-        let tcp = &packet[ip.payload.clone()];
-        let mut checksum = Checksum::pseudo_header(ip.source, ip.destination, tcp.len());
-        checksum.add(tcp);
-        if checksum.finish() != 0 {
-            return Err(ParseError::TcpChecksum);
-        }
-        Self::take_apart(ip, packet)
+        Self::read(packet, true)
     }
 
     /// Like `from_bytes`, for what a device has verified, or never sent over a wire: the checksum
@@ -75,23 +68,60 @@ impl Packet {
     /// # Errors
     /// See [`ParseError`].
     pub fn from_verified_bytes(packet: Bytes) -> Result<Self, ParseError> {
-        Self::take_apart(IpPacket::parse(&packet)?, packet)
+        Self::read(packet, false)
     }
 
-    fn take_apart(ip: IpPacket, mut packet: Bytes) -> Result<Self, ParseError> {
+    fn read(packet: Bytes, verify: bool) -> Result<Self, ParseError> {
+        match packet.first().map(|first| first >> 4) {
+            Some(4) => Self::take_apart(IpPacket::parse_v4(&packet)?, packet, verify),
+            Some(6) => Self::take_apart(IpPacket::parse_v6(&packet)?, packet, verify),
+            Some(_) => Err(ParseError::NotIp),
+            None => Err(ParseError::Truncated),
+        }
+    }
+
+    /// Nearly every packet goes a way of its own, on which nothing is moved that was not whole
+    /// before: a processor waits for what it reads at once but has written in pieces.
+    #[inline(always)]
+    fn take_apart(ip: IpPacket, packet: Bytes, verify: bool) -> Result<Self, ParseError> {
         let tcp = &packet[ip.payload.clone()];
-        let (source, destination, mut segment, header) = Segment::parse(tcp)?;
-        if header < tcp.len() {
+        if verify {
+            let mut checksum = Checksum::pseudo_header(ip.source, ip.destination, tcp.len());
+            checksum.add(tcp);
+            if checksum.finish() != 0 {
+                return Err(ParseError::TcpChecksum);
+            }
+        }
+        match Segment::parse_plain(tcp) {
+            Some(parsed) => Ok(Self::around(ip, parsed, packet)),
+            None => Self::take_apart_any(ip, packet),
+        }
+    }
+
+    fn take_apart_any(ip: IpPacket, packet: Bytes) -> Result<Self, ParseError> {
+        let parsed = Segment::parse(&packet[ip.payload.clone()])?;
+        Ok(Self::around(ip, parsed, packet))
+    }
+
+    #[inline(always)]
+    fn around(ip: IpPacket, parsed: Parsed, mut packet: Bytes) -> Self {
+        let Parsed {
+            source,
+            destination,
+            mut segment,
+            payload_at,
+        } = parsed;
+        if payload_at < ip.payload.len() {
             packet.truncate(ip.payload.end);
-            packet.advance(ip.payload.start + header);
+            packet.advance(ip.payload.start + payload_at);
             segment.payload = packet;
         }
-        Ok(Self {
+        Self {
             source: SocketAddr::new(ip.source, source),
             destination: SocketAddr::new(ip.destination, destination),
             ecn: ip.ecn,
             segment,
-        })
+        }
     }
 
     /// Appends the packet, from its IP header on, checksums included.

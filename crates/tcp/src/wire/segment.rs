@@ -90,30 +90,69 @@ impl Segment {
 
     /// Reads a segment without its payload from `tcp`, whose checksum is right; gives the ports,
     /// and where the payload begins, too.
-    pub(super) fn parse(tcp: &[u8]) -> Result<(u16, u16, Self, usize), ParseError> {
+    pub(super) fn parse(tcp: &[u8]) -> Result<Parsed, ParseError> {
         let Some(fixed) = tcp.first_chunk::<TCP_HEADER_BYTES>() else {
             return Err(ParseError::Truncated);
         };
+        let header = header_bytes(fixed);
+        if header < TCP_HEADER_BYTES || header > tcp.len() {
+            return Err(ParseError::BadDataOffset);
+        }
+        let options = Options::parse(&tcp[TCP_HEADER_BYTES..header])?;
+        Ok(Self::from_header(fixed, header, options))
+    }
+
+    /// Like `parse`, of a segment that has timestamps, no other option, and data: as nearly all
+    /// have that carry any.
+    #[inline]
+    pub(super) fn parse_plain(tcp: &[u8]) -> Option<Parsed> {
+        const HEADER_BYTES: usize = TCP_HEADER_BYTES + 12;
+        let fixed = tcp.first_chunk::<TCP_HEADER_BYTES>()?;
+        let options = tcp[TCP_HEADER_BYTES..].first_chunk::<12>()?;
+        if header_bytes(fixed) != HEADER_BYTES || tcp.len() == HEADER_BYTES {
+            return None;
+        }
+        let options = Options::parse_timestamps(options)?;
+        Some(Self::from_header(fixed, HEADER_BYTES, options))
+    }
+
+    #[inline(always)]
+    fn from_header(fixed: &[u8; TCP_HEADER_BYTES], header: usize, options: Options) -> Parsed {
         let half = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
         let word = |at: usize| {
             u32::from_be_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]])
         };
         let field = half(12);
-        let header = usize::from(field >> 12) * 4;
-        if header < TCP_HEADER_BYTES || header > tcp.len() {
-            return Err(ParseError::BadDataOffset);
-        }
         let segment = Self {
             seq: SeqNumber::new(word(4)),
             ack: (field & ACK != 0).then(|| SeqNumber::new(word(8))),
             flags: Flags(field & Flags::ALL),
             window: half(14),
             urgent: half(18),
-            options: Options::parse(&tcp[TCP_HEADER_BYTES..header])?,
+            options,
             payload: Bytes::new(),
         };
-        Ok((half(0), half(2), segment, header))
+        Parsed {
+            source: half(0),
+            destination: half(2),
+            segment,
+            payload_at: header,
+        }
     }
+}
+
+/// What the header of TCP says.
+pub(super) struct Parsed {
+    pub(super) source: u16,
+    pub(super) destination: u16,
+    /// Without its payload.
+    pub(super) segment: Segment,
+    pub(super) payload_at: usize,
+}
+
+/// The length of the header, as it says itself.
+fn header_bytes(fixed: &[u8; TCP_HEADER_BYTES]) -> usize {
+    usize::from(fixed[12] >> 4) * 4
 }
 
 /// The ACK flag, which `Segment::ack` stands for.

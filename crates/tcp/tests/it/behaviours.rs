@@ -430,7 +430,7 @@ fn b16_the_window_in_a_syn_is_unscaled() {
     assert_eq!(sent.len(), 10);
     // Ours: 1 MiB, shifted by 5.
     let mut lab = Lab::syn_received(&config, options);
-    lab.connection.handle_segment(lab.now, &say(1, 1).segment());
+    lab.connection.handle_segment(lab.now, say(1, 1).segment());
     let sent = lab.hear(say(2, 1).data(1));
     assert_eq!(u32::from(sent[0].window) << 5, 1 << 20);
 }

@@ -90,7 +90,7 @@ impl Net {
                 .partition(|(at, ..)| *at <= self.now);
             self.under_way = rest;
             for (_, to, packet) in arrived {
-                self.ends[to].handle_packet(self.now, &packet);
+                self.ends[to].handle_packet(self.now, packet);
             }
             for end in &mut self.ends {
                 end.handle_timeout(self.now);
@@ -114,7 +114,7 @@ impl Net {
             ecn: Ecn::NotCapable,
             segment,
         };
-        self.ends[SERVER].handle_packet(self.now, &packet);
+        self.ends[SERVER].handle_packet(self.now, packet);
         self.answers()
     }
 
@@ -235,7 +235,7 @@ fn strangers_are_reset_and_nothing_else_is() {
             ecn: Ecn::NotCapable,
             segment: syn(1, None),
         };
-        net.ends[SERVER].handle_packet(net.now, &packet);
+        net.ends[SERVER].handle_packet(net.now, packet);
         assert_eq!(net.answers().len(), resets, "{source} {destination}");
     }
     assert_eq!(net.ends[SERVER].connections(), 0);
@@ -467,7 +467,7 @@ fn what_nobody_fetches_has_a_limit() {
             ecn: Ecn::NotCapable,
             segment: syn(1, None),
         };
-        net.ends[SERVER].handle_packet(net.now, &packet);
+        net.ends[SERVER].handle_packet(net.now, packet);
     }
     assert_eq!(net.answers().len(), 3);
     assert_eq!(net.ends[SERVER].stats().outbox_dropped, 7);

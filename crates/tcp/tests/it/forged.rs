@@ -86,7 +86,7 @@ fn two_stacks_that_disagree_fall_silent() {
         for (end, peer) in [(&mut one, SECOND_ISN), (&mut other, FIRST_ISN)] {
             let mut forged = say_raw(peer, end);
             forged.payload = vec![b'z'; 100].into();
-            end.handle_segment(now, &forged);
+            end.handle_segment(now, forged);
         }
         let mut last = now;
         let mut count = 0;
@@ -101,10 +101,10 @@ fn two_stacks_that_disagree_fall_silent() {
             }
             now = now + Duration::from_millis(1 + round_trip_secs * 500);
             for packet in from_one {
-                other.handle_segment(now, &packet.segment);
+                other.handle_segment(now, packet.segment);
             }
             for packet in from_other {
-                one.handle_segment(now, &packet.segment);
+                one.handle_segment(now, packet.segment);
             }
         }
         let silent = now.saturating_since(last);
@@ -152,10 +152,10 @@ fn pair() -> (Connection, Connection) {
     let syn = drain(&mut one, now).remove(0);
     let mut other = Connection::accept(&plain(), &syn, isn(SECOND_ISN), now).unwrap();
     for packet in drain(&mut other, now) {
-        one.handle_segment(now, &packet.segment);
+        one.handle_segment(now, packet.segment);
     }
     for packet in drain(&mut one, now) {
-        other.handle_segment(now, &packet.segment);
+        other.handle_segment(now, packet.segment);
     }
     assert_eq!(other.state(), State::Established);
     (one, other)

@@ -130,7 +130,7 @@ fn configs() -> Vec<Config> {
 fn run(lab: &mut Lab, steps: Vec<Step>, buffer: u64) {
     for step in steps {
         match step {
-            Step::Hear(said) => lab.connection.handle_segment(lab.now, &said.segment()),
+            Step::Hear(said) => lab.connection.handle_segment(lab.now, said.segment()),
             Step::Pass(millis) => {
                 let end = lab.now + Duration::from_millis(millis);
                 for count in 0.. {

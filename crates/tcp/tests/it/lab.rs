@@ -268,7 +268,7 @@ impl Lab {
 
     /// The peer sends a segment; gives what is sent in turn.
     pub(crate) fn hear(&mut self, said: Say) -> Vec<Say> {
-        self.connection.handle_segment(self.now, &said.segment());
+        self.connection.handle_segment(self.now, said.segment());
         self.sent()
     }
 

@@ -121,7 +121,7 @@ impl Pair {
         {
             while end.arriving.front().is_some_and(|(at, _)| *at <= now) {
                 let (_, packet) = end.arriving.pop_front().unwrap();
-                end.connection.handle_segment(now, &packet.segment);
+                end.connection.handle_segment(now, packet.segment);
             }
             if end
                 .connection

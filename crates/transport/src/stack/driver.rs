@@ -96,7 +96,7 @@ fn parse(buffer: &[u8], received: ReceivedPacket) -> Option<Packet> {
 fn take(shared: &Shared, arrived: &mut Vec<(Instant, Packet)>) {
     let mut inner = shared.lock();
     for (now, packet) in arrived.drain(..) {
-        inner.endpoint.handle_packet(now, &packet);
+        inner.endpoint.handle_packet(now, packet);
     }
 }
 

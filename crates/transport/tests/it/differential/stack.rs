@@ -224,7 +224,7 @@ impl Ours {
         self.now = self.now + Duration::from_millis(1);
         match &mut self.connection {
             Some(connection) if connection.state() != State::Closed => {
-                connection.handle_segment(self.now, &packet.segment);
+                connection.handle_segment(self.now, packet.segment.clone());
             }
             None => {
                 let isn = SeqNumber::new(u32::MAX - 700);
