@@ -28,7 +28,6 @@ use packhorse_protocol::path::RelativePath;
 use packhorse_protocol::plain_address::PlainName;
 
 use crate::language::Language;
-use crate::shell::words::Quoted;
 
 /// A text for a person, in the person's language, and in English for programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +109,6 @@ impl Text {
 pub(crate) trait Named: Display {}
 
 impl Named for Escaped<'_> {}
-impl Named for Quoted<'_> {}
 impl Named for RelativePath {}
 impl Named for PlainName {}
 impl Named for Address {}

@@ -7,6 +7,8 @@ use std::fmt::{self, Display, Write as _};
 
 use packhorse_protocol::escape::Escaped;
 
+use crate::text::Named;
+
 /// Why a line is not words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WordError {
@@ -88,6 +90,8 @@ impl Display for Quoted<'_> {
         Ok(())
     }
 }
+
+impl Named for Quoted<'_> {}
 
 /// Other spaces, such as one that does not break, are part of a word.
 fn is_space(character: char) -> bool {
