@@ -153,12 +153,12 @@ impl Receiver {
     }
 
     /// Whether data of `bytes` at `seq` is all that is needed to have everything in order up to its
-    /// end, and lies in the window.
+    /// end, and there is room for it in the window.
     #[inline]
     pub(crate) fn expects(&self, seq: SeqNumber, bytes: u64) -> bool {
         bytes > 0
             && seq == self.space.number(self.next)
-            && self.next + bytes <= self.window.edge()
+            && self.next + bytes <= self.window.room_end(self.next, self.ready.len())
             && self.reassembly.is_empty()
             && self.fin.is_none()
     }

@@ -87,7 +87,7 @@ mod tests {
     fn accepted(stamps: bool) -> (Connection, Peer) {
         let config = Config {
             receive_buffer_bytes: 20_000,
-            receive_buffer_initial_bytes: 10_000,
+            receive_buffer_initial_bytes: 3_000,
             ..Config::default()
         };
         let (here, there) = ("192.0.2.1:80".parse(), "192.0.2.2:4000".parse());
@@ -140,13 +140,13 @@ mod tests {
         #[test]
         fn what_is_expected_is_taken_as_any_other(
             stamps: bool,
-            steps in prop::collection::vec((0_u8..24, 0_u32..3_000, 0_u64..60), 1..60),
+            steps in prop::collection::vec((0_u8..32, 0_u32..3_000, 0_u64..60), 1..120),
         ) {
             let (one, mut peer) = accepted(stamps);
             let mut twins = [one, accepted(stamps).0];
             let mut now = Instant::from_millis(1_000);
             for (step, count, millis) in steps {
-                now = now + Duration::from_millis(millis);
+                now = now + Duration::from_millis(if step == 15 { 6_000 } else { millis });
                 peer.stamp = peer.stamp.map(|stamp| stamp + count % 3);
                 let mut segment = peer.segment(count as usize % 1_449);
                 match step {
@@ -174,7 +174,8 @@ mod tests {
                         10 => drop(twin.write(now, vec![1; count as usize].into())),
                         11 if count < 100 => twin.shutdown(now),
                         12 if count < 100 => twin.close(now),
-                        13..15 => drop(twin.read(now, count as usize)),
+                        13..15 => drop(twin.read(now, 10 * count as usize)),
+                        15 => twin.give_back(now),
                         _ if is_short => twin.take_segment(now, &mut segment.clone()),
                         _ => twin.take_the_long_way(now, &mut segment.clone()),
                     }
