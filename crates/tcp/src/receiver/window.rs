@@ -195,6 +195,32 @@ mod tests {
             "the peer can still send"
         );
         assert!(window.is_update_due(11_000, 2_500));
+        assert_eq!(window.field(14_000, 8_000), 2_000);
+        assert!(
+            !window.is_update_due(14_000, 6_000),
+            "it can send two segments"
+        );
+        assert_eq!(window.field(14_001, 8_001), 1_999);
+        assert!(window.is_update_due(14_001, 6_001));
+    }
+
+    /// As long as the unit that is rounded up to is one that may be promised, to its last byte.
+    #[test]
+    fn rounding_up_keeps_what_was_promised() {
+        let mut window = ReceiveWindow::new(1_000, 10_000..=10_000, 1_460, 2);
+        for (next, edge) in [
+            (1_000, 11_000),
+            (1_001, 11_001),
+            (1_002, 11_002),
+            (1_003, 11_003),
+            (1_004, 11_004),
+            (1_005, 11_004),
+        ] {
+            let field = window.field(next, next - 1_000);
+            assert_eq!(window.edge(), edge, "{next}");
+            let offered = next + 4 * u64::from(field);
+            assert_eq!(offered, if next < 1_005 { edge } else { 11_001 }, "{next}");
+        }
     }
 
     /// A reader that never reads, and a peer that fills the window byte by byte: what was
@@ -228,6 +254,8 @@ mod tests {
         assert_eq!(edge, 151_000);
         window.resize(60_000, 0, 1);
         assert_eq!(window.capacity(), 150_000, "nobody else needs it");
+        window.resize(75_000, 0, 0);
+        assert_eq!(window.capacity(), 150_000, "half of it is much of it");
         window.resize(60_000, 70_000, 0);
         assert_eq!(window.capacity(), 70_000, "so much is held");
         window.give_back(0);

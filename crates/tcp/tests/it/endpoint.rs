@@ -522,6 +522,36 @@ fn a_fin_in_time_wait_is_acknowledged_and_begins_it_anew() {
     assert_eq!(net.ends[SERVER].time_waits(), 0);
 }
 
+/// What takes sequence space is answered in TIME-WAIT each time, so that its sender stops; of the
+/// rest what is out of order, as often as two stacks can that disagree, and what is in order never.
+#[test]
+fn time_wait_answers_no_more_than_it_must() {
+    const TIMES: usize = 20;
+    let rarely = 10;
+    for (name, seq, ack, flags, bytes, answers) in [
+        ("data", -9, 0, Flags::NONE, 9, TIMES),
+        ("data with a SYN", -9, 0, Flags::SYN, 9, rarely),
+        ("in order", 0, 0, Flags::NONE, 0, 0),
+        ("behind the end", 1, 0, Flags::NONE, 0, rarely),
+        ("of something not sent", 0, 1, Flags::NONE, 0, rarely),
+        ("SYN and ACK", -1, 0, Flags::SYN, 0, rarely),
+        ("later SYN and ACK", 1_000, 0, Flags::SYN, 0, rarely),
+    ] {
+        let mut net = Net::new(config());
+        let listener = net.listen(10);
+        let remote = net.closed(listener);
+        let last = &net.sent.iter().rfind(|(from, _)| *from == SERVER);
+        let last = &last.unwrap().1.segment;
+        let at = |number: SeqNumber, by: i32| number.advanced_by(by.cast_unsigned());
+        let mut segment = Segment::new(at(last.ack.unwrap(), seq), Some(at(last.seq, ack)));
+        segment.flags = flags;
+        segment.payload = vec![7; bytes].into();
+        let heard = (0..TIMES).map(|_| net.hear(remote, segment.clone()).len());
+        assert_eq!(heard.sum::<usize>(), answers, "{name}");
+        assert_eq!(net.ends[SERVER].time_waits(), 1, "{name}");
+    }
+}
+
 /// RFC 6191 §2: a SYN that must be a new connection's ends TIME-WAIT, another is dropped.
 #[test]
 fn a_new_connection_may_end_time_wait() {
