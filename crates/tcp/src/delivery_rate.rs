@@ -133,6 +133,28 @@ mod tests {
         let sample = sample.unwrap();
         assert_eq!(sample.bytes_per_second(), Some(100_000));
         assert!(!sample.app_limited);
+        let third = rate.on_sent(at(20), true);
+        let sample = rate.on_delivered(at(30), 1_000, Some((at(20), third)), min_rtt);
+        assert_eq!(sample.unwrap().delivered, 1_000, "and none of the first");
+        assert_eq!(rate.latest(), 100_000);
+    }
+
+    #[test]
+    fn less_than_a_round_trip_shows_no_rate() {
+        let at = Instant::from_millis;
+        for (millis, min_rtt, is_shown) in [
+            (10, Some(10), true),
+            (9, Some(10), false),
+            (1, None, true),
+            (0, None, false),
+        ] {
+            let mut rate = DeliveryRate::default();
+            let sent = rate.on_sent(at(5), true);
+            let min_rtt = min_rtt.map(Duration::from_millis);
+            let sample = rate.on_delivered(at(5 + millis), 1_000, Some((at(5), sent)), min_rtt);
+            assert_eq!(sample.is_some(), is_shown, "{millis} {min_rtt:?}");
+            assert_eq!(rate.latest() > 0, is_shown, "{millis} {min_rtt:?}");
+        }
     }
 
     #[test]
@@ -142,7 +164,10 @@ mod tests {
         let before = rate.on_sent(at(0), true);
         rate.on_app_limited(1_000);
         let during = rate.on_sent(at(1), false);
-        rate.on_delivered(at(10), 1_000, Some((at(0), before)), None);
+        for bytes in [400, 600] {
+            rate.on_delivered(at(10), bytes, Some((at(0), before)), None);
+            assert!(rate.on_sent(at(10), false).app_limited, "{bytes}");
+        }
         let sample = rate.on_delivered(at(11), 1_000, Some((at(1), during)), None);
         assert!(sample.unwrap().app_limited);
         assert!(!rate.on_sent(at(12), true).app_limited);

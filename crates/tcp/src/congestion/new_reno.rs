@@ -189,11 +189,62 @@ mod tests {
             (reno.window(), reno.slow_start_threshold()),
             (5 * MSS, 5 * MSS)
         );
-        for _ in 0..5 {
-            assert_eq!(reno.window(), 5 * MSS);
+        for segments in [5, 6, 7] {
+            for _ in 0..segments {
+                assert_eq!(reno.window(), segments * MSS);
+                reno.on_ack(&acked(MSS, true));
+            }
+        }
+        assert_eq!(reno.window(), 8 * MSS);
+        reno.on_ack(&acked(8 * MSS, true));
+        assert_eq!(reno.window(), 9 * MSS, "all at once");
+    }
+
+    /// What is over when slow start ends counts in avoidance.
+    #[test]
+    fn slow_start_ends_at_the_threshold() {
+        let mut reno = controller();
+        reno.on_rto(&congested(9 * MSS), false);
+        for _ in 0..4 {
             reno.on_ack(&acked(MSS, true));
         }
-        assert_eq!(reno.window(), 6 * MSS);
+        assert_eq!(reno.window(), 4_500);
+        for _ in 0..4 {
+            assert_eq!(reno.window(), 4_500);
+            reno.on_ack(&acked(MSS, true));
+        }
+        assert_eq!(reno.window(), 5_500, "500 of the first, 4,000 of the rest");
+    }
+
+    /// RFC 3465 §2.3: L = 2 again once slow start after a time-out is over, or after a loss.
+    #[test]
+    fn after_a_pause_the_window_grows_by_two_segments_at_once() {
+        type Event = fn(&mut NewReno);
+        let events: [Event; 2] = [
+            |reno| {
+                reno.on_rto(&congested(60 * MSS), false);
+                while reno.window() < reno.slow_start_threshold() {
+                    reno.on_ack(&acked(MSS, true));
+                }
+            },
+            |reno| {
+                reno.on_rto(&congested(60 * MSS), false);
+                reno.on_loss(&congested(60 * MSS));
+            },
+        ];
+        for event in events {
+            let mut reno = controller();
+            while reno.window() < 60 * MSS {
+                reno.on_ack(&acked(2 * MSS, true));
+            }
+            event(&mut reno);
+            reno.now.threshold = 30 * MSS;
+            reno.on_idle();
+            let before = reno.window();
+            assert!(before <= 10 * MSS, "RFC 5681 §4.1");
+            reno.on_ack(&acked(9 * MSS, true));
+            assert_eq!(reno.window(), before + 2 * MSS);
+        }
     }
 
     /// RFC 5681 §3.1: one segment after a time-out, and the threshold is set once.

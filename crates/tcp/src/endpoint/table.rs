@@ -113,11 +113,11 @@ impl Table {
             let grown = entry.connection.receive_grown();
             let before = core::mem::replace(&mut entry.receive_growth, grown);
             self.receive_growth = self.receive_growth - before + grown;
-            match (before, grown) {
-                (0, 1..) => self.grown.insert(id.index),
-                (1.., 0) => self.grown.remove(&id.index),
-                _ => false,
-            };
+            if before == 0 && grown > 0 {
+                self.grown.insert(id.index);
+            } else if before > 0 && grown == 0 {
+                self.grown.remove(&id.index);
+            }
         }
     }
 

@@ -592,6 +592,22 @@ fn a_new_connection_may_end_time_wait() {
     }
 }
 
+/// RFC 6191 §2: after a connection without timestamps, one with them is always new.
+#[test]
+fn timestamps_begin_a_new_connection_after_one_without() {
+    let mut server = config();
+    server.connection.timestamps = false;
+    let mut net = Net::new(server);
+    let listener = net.listen(10);
+    let remote = net.closed(listener);
+    let from_client = |(from, _): &&(usize, Packet)| *from == CLIENT;
+    let old = net.sent.iter().rfind(from_client).unwrap().1.segment.seq;
+    for (stamp, answers) in [(None, 0), (Some(1), 1)] {
+        let syn = syn(old.back_by(1_000).get(), stamp);
+        assert_eq!(net.hear(remote, syn).len(), answers, "{stamp:?}");
+    }
+}
+
 /// Pieces are what `read` gives one by one, up to what was asked for.
 #[test]
 fn several_pieces_are_read_at_once() {
