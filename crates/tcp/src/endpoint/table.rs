@@ -148,6 +148,7 @@ impl Table {
     }
 
     /// The connection between these ends, if it is the one remembered.
+    #[inline]
     pub(super) fn find_again(
         &self,
         local: &SocketAddr,

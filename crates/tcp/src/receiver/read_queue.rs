@@ -21,6 +21,7 @@ pub(super) struct ReadQueue {
 }
 
 impl ReadQueue {
+    #[inline]
     pub(super) fn push(&mut self, piece: Bytes) {
         self.len += piece.len() as u64;
         if piece.len() < GATHERED_BELOW_BYTES {

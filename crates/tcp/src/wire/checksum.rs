@@ -22,14 +22,8 @@ impl Checksum {
     /// The header of IPv4 (RFC 791 §3.1), of which all but the first 20 bytes are options.
     #[inline]
     pub(super) fn of_ipv4_header(fixed: &[u8; 20], options: &[u8]) -> Self {
-        let (words, _) = fixed.as_chunks::<4>();
-        let words = words
-            .iter()
-            .map(|word| u64::from(u32::from_be_bytes(*word)));
-        let mut checksum = Self {
-            sum: words.sum(),
-            odd: false,
-        };
+        let mut checksum = Self::default();
+        checksum.add_words(fixed.as_chunks().0);
         if !options.is_empty() {
             checksum.add(options);
         }
@@ -41,6 +35,16 @@ impl Checksum {
         debug_assert!(!self.odd, "a number begins with a word");
         self.sum += u64::from(number);
         self
+    }
+
+    /// Adds words of 32 bits, of which there are few.
+    #[inline]
+    pub(super) fn add_words(&mut self, words: &[[u8; 4]]) {
+        debug_assert!(!self.odd, "a word begins with another");
+        let words = words
+            .iter()
+            .map(|word| u64::from(u32::from_be_bytes(*word)));
+        self.sum += words.sum::<u64>();
     }
 
     pub(super) fn add(&mut self, bytes: &[u8]) {

@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 
 use super::checksum::Checksum;
 use super::ip::{self, Ecn, IpPacket};
-use super::segment::{Parsed, Segment};
+use super::segment::{PLAIN_HEADER_BYTES, Parsed, Segment};
 use super::{OPTIONS_BYTES_MAX, TCP_HEADER_BYTES};
 
 /// A segment with its addresses, as an IP packet carries it.
@@ -80,10 +80,28 @@ impl Packet {
         }
     }
 
-    /// Nearly every packet goes a way of its own, on which nothing is moved that was not whole
-    /// before: a processor waits for what it reads at once but has written in pieces.
+    /// Nearly every packet goes a way of its own, on which nothing is read as a whole that was just
+    /// written in pieces: a processor waits for that.
     #[inline(always)]
-    fn take_apart(ip: IpPacket, packet: Bytes, verify: bool) -> Result<Self, ParseError> {
+    fn take_apart(ip: IpPacket, mut packet: Bytes, verify: bool) -> Result<Self, ParseError> {
+        let tcp = &packet[ip.payload.clone()];
+        let Some((header, parsed)) = Segment::parse_plain(tcp) else {
+            return Self::take_apart_any(ip, packet, verify);
+        };
+        let mut checksum = Checksum::pseudo_header(ip.source, ip.destination, tcp.len());
+        checksum.add_words(header.as_chunks().0);
+        packet.truncate(ip.payload.end);
+        packet.advance(ip.payload.start + PLAIN_HEADER_BYTES);
+        if verify {
+            checksum.add(&packet);
+            if checksum.finish() != 0 {
+                return Err(ParseError::TcpChecksum);
+            }
+        }
+        Ok(Self::around(&ip, parsed, packet))
+    }
+
+    fn take_apart_any(ip: IpPacket, mut packet: Bytes, verify: bool) -> Result<Self, ParseError> {
         let tcp = &packet[ip.payload.clone()];
         if verify {
             let mut checksum = Checksum::pseudo_header(ip.source, ip.destination, tcp.len());
@@ -92,30 +110,25 @@ impl Packet {
                 return Err(ParseError::TcpChecksum);
             }
         }
-        match Segment::parse_plain(tcp) {
-            Some(parsed) => Ok(Self::around(ip, parsed, packet)),
-            None => Self::take_apart_any(ip, packet),
+        let (parsed, header) = Segment::parse(tcp)?;
+        if header < tcp.len() {
+            packet.truncate(ip.payload.end);
+            packet.advance(ip.payload.start + header);
+        } else {
+            // It would hold on to the packet.
+            packet = Bytes::new();
         }
-    }
-
-    fn take_apart_any(ip: IpPacket, packet: Bytes) -> Result<Self, ParseError> {
-        let parsed = Segment::parse(&packet[ip.payload.clone()])?;
-        Ok(Self::around(ip, parsed, packet))
+        Ok(Self::around(&ip, parsed, packet))
     }
 
     #[inline(always)]
-    fn around(ip: IpPacket, parsed: Parsed, mut packet: Bytes) -> Self {
+    fn around(ip: &IpPacket, parsed: Parsed, payload: Bytes) -> Self {
         let Parsed {
             source,
             destination,
             mut segment,
-            payload_at,
         } = parsed;
-        if payload_at < ip.payload.len() {
-            packet.truncate(ip.payload.end);
-            packet.advance(ip.payload.start + payload_at);
-            segment.payload = packet;
-        }
+        segment.payload = payload;
         Self {
             source: SocketAddr::new(ip.source, source),
             destination: SocketAddr::new(ip.destination, destination),

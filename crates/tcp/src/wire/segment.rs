@@ -88,9 +88,9 @@ impl Segment {
         out[start + 12..start + 14].copy_from_slice(&field.to_be_bytes());
     }
 
-    /// Reads a segment without its payload from `tcp`, whose checksum is right; gives the ports,
-    /// and where the payload begins, too.
-    pub(super) fn parse(tcp: &[u8]) -> Result<Parsed, ParseError> {
+    /// Reads a segment without its payload from `tcp`, whose checksum is right; gives where the
+    /// payload begins, too.
+    pub(super) fn parse(tcp: &[u8]) -> Result<(Parsed, usize), ParseError> {
         let Some(fixed) = tcp.first_chunk::<TCP_HEADER_BYTES>() else {
             return Err(ParseError::Truncated);
         };
@@ -99,25 +99,24 @@ impl Segment {
             return Err(ParseError::BadDataOffset);
         }
         let options = Options::parse(&tcp[TCP_HEADER_BYTES..header])?;
-        Ok(Self::from_header(fixed, header, options))
+        Ok((Self::from_header(fixed, options), header))
     }
 
     /// Like `parse`, of a segment that has timestamps, no other option, and data: as nearly all
-    /// have that carry any.
+    /// have that carry any. Gives its header, too.
     #[inline]
-    pub(super) fn parse_plain(tcp: &[u8]) -> Option<Parsed> {
-        const HEADER_BYTES: usize = TCP_HEADER_BYTES + 12;
-        let fixed = tcp.first_chunk::<TCP_HEADER_BYTES>()?;
-        let options = tcp[TCP_HEADER_BYTES..].first_chunk::<12>()?;
-        if header_bytes(fixed) != HEADER_BYTES || tcp.len() == HEADER_BYTES {
+    pub(super) fn parse_plain(tcp: &[u8]) -> Option<(&[u8; PLAIN_HEADER_BYTES], Parsed)> {
+        let header = tcp.first_chunk::<PLAIN_HEADER_BYTES>()?;
+        let (fixed, options) = header.split_first_chunk()?;
+        if header_bytes(fixed) != PLAIN_HEADER_BYTES || tcp.len() == PLAIN_HEADER_BYTES {
             return None;
         }
-        let options = Options::parse_timestamps(options)?;
-        Some(Self::from_header(fixed, HEADER_BYTES, options))
+        let options = Options::parse_timestamps(options.first_chunk()?)?;
+        Some((header, Self::from_header(fixed, options)))
     }
 
     #[inline(always)]
-    fn from_header(fixed: &[u8; TCP_HEADER_BYTES], header: usize, options: Options) -> Parsed {
+    fn from_header(fixed: &[u8; TCP_HEADER_BYTES], options: Options) -> Parsed {
         let half = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
         let word = |at: usize| {
             u32::from_be_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]])
@@ -136,10 +135,12 @@ impl Segment {
             source: half(0),
             destination: half(2),
             segment,
-            payload_at: header,
         }
     }
 }
+
+/// The header of TCP with timestamps and no other option.
+pub(super) const PLAIN_HEADER_BYTES: usize = TCP_HEADER_BYTES + 12;
 
 /// What the header of TCP says.
 pub(super) struct Parsed {
@@ -147,7 +148,6 @@ pub(super) struct Parsed {
     pub(super) destination: u16,
     /// Without its payload.
     pub(super) segment: Segment,
-    pub(super) payload_at: usize,
 }
 
 /// The length of the header, as it says itself.
