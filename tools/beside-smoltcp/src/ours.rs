@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use packhorse_tcp::{
-    Config, ConnectionId, Endpoint, EndpointConfig, Instant, ListenAt, ListenerId, Packet,
+    Config, ConnectionId, Endpoint, EndpointConfig, Instant, ListenAt, ListenerId, Packet, Read,
 };
 
+use crate::application::{Data, Sink, Source};
 use crate::{BUFFER_BYTES, CHUNK_BYTES, MTU_BYTES};
+
+/// As long as smoltcp waits.
+const TIME_WAIT: Duration = Duration::from_secs(10);
 
 /// Packets are written one behind the other into buffers of this size.
 const POOL_BYTES: usize = 1 << 20;
@@ -30,7 +34,7 @@ impl Pair {
                 receive_buffer_initial_bytes: BUFFER_BYTES as u64,
                 send_buffer_bytes: BUFFER_BYTES as u64,
                 pacing: false,
-                time_wait: Duration::from_millis(1),
+                time_wait: TIME_WAIT,
                 ..Config::default()
             },
             ..EndpointConfig::default()
@@ -105,47 +109,68 @@ impl Pair {
     }
 }
 
-pub(crate) fn transfer(bytes: usize) {
+pub(crate) fn transfer(bytes: usize, data: Data) {
     let mut pair = Pair::new();
     let (client, server) = pair.open();
-    let source = vec![7; CHUNK_BYTES];
-    let mut sink = vec![0; CHUNK_BYTES];
-    let (mut written, mut read) = (0, 0);
-    while read < bytes {
-        // The application has its own buffers, as with sockets: one copy in, one out.
-        while written < bytes {
+    let (mut source, mut sink) = (Source::new(bytes), Sink::new());
+    while sink.read() < bytes {
+        loop {
+            let next = source.next();
             let room = pair.ends[0]
                 .connection(client)
-                .map_or(0, |client| client.writable());
-            let length = CHUNK_BYTES.min(bytes - written).min(room as usize);
+                .map_or(0, |it| it.writable());
+            let length = next.len().min(room as usize);
             if length == 0 {
                 break;
             }
-            let data = BytesMut::from(&source[..length]).freeze();
-            written += pair.ends[0].write(pair.now, client, data);
+            let data = match data {
+                Data::Copied => BytesMut::from(&next[..length]).freeze(),
+                Data::InPlace => next.slice(..length),
+            };
+            source.advance(pair.ends[0].write(pair.now, client, data));
         }
         pair.step();
+        let server_end = &mut pair.ends[1];
         loop {
-            let mut filled = 0;
-            let count = pair.ends[1].read_pieces(pair.now, server, CHUNK_BYTES, |piece| {
-                sink[filled..filled + piece.len()].copy_from_slice(&piece);
-                filled += piece.len();
-            });
+            let count = match data {
+                Data::Copied => {
+                    let (buffer, mut filled) = (sink.buffer(), 0);
+                    let count = server_end.read_pieces(pair.now, server, CHUNK_BYTES, |piece| {
+                        buffer[filled..filled + piece.len()].copy_from_slice(&piece);
+                        filled += piece.len();
+                    });
+                    if count > 0 {
+                        sink.filled(count);
+                    }
+                    count
+                }
+                Data::InPlace => {
+                    server_end.read_pieces(pair.now, server, usize::MAX, |piece| sink.check(&piece))
+                }
+            };
             if count == 0 {
                 break;
             }
-            read += count;
         }
     }
-    assert_eq!(sink[0], 7);
 }
 
-pub(crate) fn handshakes(count: u32) {
+/// Each is opened, carries a byte, is closed from the side that opened it, and waits out
+/// TIME-WAIT before the next.
+pub(crate) fn handshakes(count: usize) {
     let mut pair = Pair::new();
     for _ in 0..count {
         let (client, server) = pair.open();
+        pair.ends[0].write(pair.now, client, Bytes::from_static(b"x"));
         pair.ends[0].release(pair.now, client);
+        while pair.step() {}
+        let Read::Data(data) = pair.ends[1].read(pair.now, server, 1) else {
+            panic!("the byte has come");
+        };
+        assert_eq!(&data[..], b"x");
         pair.ends[1].release(pair.now, server);
         while pair.step() {}
+        assert_eq!(pair.ends.each_ref().map(|end| end.connections()), [0, 0]);
+        pair.now = pair.now + TIME_WAIT;
     }
 }

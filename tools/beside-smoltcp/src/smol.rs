@@ -6,11 +6,17 @@ use std::rc::Rc;
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
-use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer};
+use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
 use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
 
-use crate::{BUFFER_BYTES, CHUNK_BYTES, MTU_BYTES};
+use crate::application::{Data, Sink, Source};
+use crate::{BUFFER_BYTES, MTU_BYTES};
+
+/// For connections that carry next to nothing.
+const SMALL_BUFFER_BYTES: usize = 4_096;
+
+const TIME_WAIT_MICROS: i64 = 10_000_000;
 
 type Queue = Rc<RefCell<VecDeque<Vec<u8>>>>;
 
@@ -76,14 +82,14 @@ struct End {
 }
 
 impl End {
-    fn new(mut device: Pipe, host: u8) -> Self {
+    fn new(mut device: Pipe, host: u8, buffer_bytes: usize) -> Self {
         let config = Config::new(HardwareAddress::Ip);
         let mut interface = Interface::new(config, &mut device, Instant::ZERO);
         interface.update_ip_addrs(|addresses| {
             let address = IpCidr::new(IpAddress::v4(10, 0, 0, host), 24);
             addresses.push(address).expect("there is room for one");
         });
-        let buffer = || SocketBuffer::new(vec![0; BUFFER_BYTES]);
+        let buffer = || SocketBuffer::new(vec![0; buffer_bytes]);
         let mut socket = Socket::new(buffer(), buffer());
         socket.set_congestion_control(CongestionControl::None);
         let mut sockets = SocketSet::new(vec![]);
@@ -100,55 +106,116 @@ impl End {
         self.sockets.get_mut(self.socket)
     }
 
+    fn connect(&mut self, port: u16) {
+        let remote = (IpAddress::v4(10, 0, 0, 2), 80);
+        let context = self.interface.context();
+        let opening = self
+            .sockets
+            .get_mut::<Socket>(self.socket)
+            .connect(context, remote, port);
+        opening.expect("it is closed");
+    }
+
     fn poll(&mut self, now: Instant) {
         self.interface
             .poll(now, &mut self.device, &mut self.sockets);
     }
 }
 
-pub(crate) fn transfer(bytes: usize) {
-    let [there, back]: [Queue; 2] = Default::default();
-    let spare = Rc::default();
-    let pipe = |incoming: &Queue, outgoing: &Queue| Pipe {
-        incoming: Rc::clone(incoming),
-        outgoing: Rc::clone(outgoing),
-        spare: Rc::clone(&spare),
-    };
-    let mut client = End::new(pipe(&back, &there), 1);
-    let mut server = End::new(pipe(&there, &back), 2);
-    server.socket().listen(80).expect("the port is free");
-    let remote = (IpAddress::v4(10, 0, 0, 2), 80);
-    let End {
-        interface,
-        sockets,
-        socket,
-        ..
-    } = &mut client;
-    let opening = sockets
-        .get_mut::<Socket>(*socket)
-        .connect(interface.context(), remote, 40_000);
-    opening.expect("it is closed");
-    let source = vec![7; CHUNK_BYTES];
-    let mut sink = vec![0; CHUNK_BYTES];
-    let (mut written, mut read, mut micros) = (0, 0, 0);
-    while read < bytes {
-        while client.socket().can_send() && written < bytes {
-            let length = CHUNK_BYTES.min(bytes - written);
-            match client.socket().send_slice(&source[..length]) {
+struct Pair {
+    client: End,
+    server: End,
+    micros: i64,
+}
+
+impl Pair {
+    fn new(buffer_bytes: usize) -> Self {
+        let [there, back]: [Queue; 2] = Default::default();
+        let spare = Rc::default();
+        let pipe = |incoming: &Queue, outgoing: &Queue| Pipe {
+            incoming: Rc::clone(incoming),
+            outgoing: Rc::clone(outgoing),
+            spare: Rc::clone(&spare),
+        };
+        Self {
+            client: End::new(pipe(&back, &there), 1, buffer_bytes),
+            server: End::new(pipe(&there, &back), 2, buffer_bytes),
+            micros: 0,
+        }
+    }
+
+    fn step(&mut self) {
+        self.micros += 10;
+        let now = Instant::from_micros(self.micros);
+        self.client.poll(now);
+        self.server.poll(now);
+    }
+
+    /// Goes on until `done`, which is a matter of a few steps.
+    fn step_until(&mut self, done: impl Fn(&mut Self) -> bool) {
+        for _ in 0..100 {
+            if done(self) {
+                return;
+            }
+            self.step();
+        }
+        panic!("it never comes");
+    }
+}
+
+pub(crate) fn transfer(bytes: usize, data: Data) {
+    let mut pair = Pair::new(BUFFER_BYTES);
+    pair.server.socket().listen(80).expect("the port is free");
+    pair.client.connect(40_000);
+    let (mut source, mut sink) = (Source::new(bytes), Sink::new());
+    while sink.read() < bytes {
+        while pair.client.socket().can_send() {
+            // There is no way around this copy: the buffer is the stack's.
+            match pair.client.socket().send_slice(&source.next()) {
                 Ok(0) | Err(_) => break,
-                Ok(count) => written += count,
+                Ok(count) => source.advance(count),
             }
         }
-        micros += 10;
-        let now = Instant::from_micros(micros);
-        client.poll(now);
-        server.poll(now);
-        while server.socket().can_recv() {
-            match server.socket().recv_slice(&mut sink) {
-                Ok(0) | Err(_) => break,
-                Ok(count) => read += count,
+        pair.step();
+        while pair.server.socket().can_recv() {
+            match data {
+                Data::Copied => match pair.server.socket().recv_slice(sink.buffer()) {
+                    Ok(0) | Err(_) => break,
+                    Ok(count) => sink.filled(count),
+                },
+                Data::InPlace => {
+                    let taken = pair.server.socket().recv(|data| {
+                        sink.check(data);
+                        (data.len(), data.len())
+                    });
+                    if matches!(taken, Ok(0) | Err(_)) {
+                        break;
+                    }
+                }
             }
         }
     }
-    assert_eq!(sink[0], 7);
+}
+
+/// Each is opened, carries a byte, is closed from the side that opened it, and waits out
+/// TIME-WAIT before the next; the sockets and their buffers are used again.
+pub(crate) fn handshakes(count: usize) {
+    let mut pair = Pair::new(SMALL_BUFFER_BYTES);
+    for number in 0..count {
+        pair.server.socket().listen(80).expect("the port is free");
+        pair.client.connect(40_000 + (number % 20_000) as u16);
+        pair.step_until(|pair| pair.client.socket().may_send());
+        let sent = pair.client.socket().send_slice(b"x");
+        assert_eq!(sent, Ok(1));
+        pair.client.socket().close();
+        pair.step_until(|pair| pair.server.socket().can_recv());
+        let mut byte = [0];
+        assert_eq!(pair.server.socket().recv_slice(&mut byte), Ok(1));
+        pair.step_until(|pair| !pair.server.socket().may_recv());
+        pair.server.socket().close();
+        pair.step_until(|pair| pair.server.socket().state() == State::Closed);
+        pair.step_until(|pair| pair.client.socket().state() == State::TimeWait);
+        pair.micros += TIME_WAIT_MICROS;
+        pair.step_until(|pair| pair.client.socket().state() == State::Closed);
+    }
 }
