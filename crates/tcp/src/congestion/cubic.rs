@@ -286,8 +286,17 @@ mod tests {
 
     /// One round trip: the window is sent and acknowledged segment by segment.
     fn round(cubic: &mut Cubic, now: Instant) {
-        for _ in 0..cubic.window() / MSS {
-            cubic.on_ack(&acked(cubic, now));
+        round_by(cubic, now, 1);
+    }
+
+    /// One with so many segments in each acknowledgement.
+    fn round_by(cubic: &mut Cubic, now: Instant, segments: u64) {
+        let bytes = segments * MSS;
+        for _ in 0..cubic.window() / bytes {
+            cubic.on_ack(&Acked {
+                bytes,
+                ..acked(cubic, now)
+            });
         }
     }
 
@@ -354,18 +363,20 @@ mod tests {
     /// RFC 9438 §4.3: where Reno would be quicker, it is Reno.
     #[test]
     fn over_a_short_path_the_window_grows_as_reno_would() {
-        let mut cubic = cubic();
-        cubic.now.window = 100 * MSS;
-        cubic.on_loss(&congested(&cubic));
-        for millis in 0..10 {
-            round(&mut cubic, Instant::from_millis(millis));
+        for segments in [1, 7] {
+            let mut cubic = cubic();
+            cubic.now.window = 100 * MSS;
+            cubic.on_loss(&congested(&cubic));
+            for millis in 0..10 {
+                round_by(&mut cubic, Instant::from_millis(millis), segments);
+            }
+            // Ten round trips of 0.53 segments each.
+            assert!(
+                (74 * MSS..=76 * MSS).contains(&cubic.window()),
+                "{segments}: {}",
+                cubic.window()
+            );
         }
-        // Ten round trips of 0.53 segments each.
-        assert!(
-            (74 * MSS..=76 * MSS).contains(&cubic.window()),
-            "{}",
-            cubic.window()
-        );
     }
 
     /// RFC 9438 §4.7.
@@ -377,6 +388,30 @@ mod tests {
         assert!((cubic.now.peak - 100.0).abs() < 1e-9);
         cubic.on_loss(&congested(&cubic));
         assert!((cubic.now.peak - 70.0 * 0.85).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_second_loss_at_the_peak_gives_none() {
+        let mut cubic = cubic();
+        for _ in 0..2 {
+            cubic.now.window = 100 * MSS;
+            cubic.on_loss(&congested(&cubic));
+            assert!((cubic.now.peak - 100.0).abs() < 1e-9);
+        }
+    }
+
+    /// RFC 9438 §4.6: of what was in flight, which the window bounds.
+    #[test]
+    fn a_loss_leaves_a_share_of_the_flight() {
+        for (flight, window) in [(50, 35), (200, 70), (1, 2)] {
+            let mut cubic = cubic();
+            cubic.now.window = 100 * MSS;
+            cubic.on_loss(&Congested {
+                flight: flight * MSS,
+                ..congested(&cubic)
+            });
+            assert_eq!(cubic.window(), window * MSS, "{flight}");
+        }
     }
 
     /// RFC 9438 §4.8: K is zero, and the window is flat where avoidance begins.

@@ -107,7 +107,7 @@ impl Net {
     }
 
     /// The server hears `segment` from `source`; gives what it sends in turn.
-    fn hear(&mut self, source: SocketAddr, segment: Segment) -> Vec<Packet> {
+    pub(crate) fn hear(&mut self, source: SocketAddr, segment: Segment) -> Vec<Packet> {
         let packet = Packet {
             source,
             destination: server_address(),
@@ -125,7 +125,7 @@ impl Net {
     }
 
     /// A connection that both have closed, first the server, and which nobody holds any more.
-    fn closed(&mut self, listener: ListenerId) -> SocketAddr {
+    pub(crate) fn closed(&mut self, listener: ListenerId) -> SocketAddr {
         let client = self.connect();
         self.pass(Duration::from_millis(50));
         let server = self.ends[SERVER].accept(listener).unwrap();
@@ -138,7 +138,7 @@ impl Net {
     }
 }
 
-fn syn(seq: u32, stamp: Option<u32>) -> Segment {
+pub(crate) fn syn(seq: u32, stamp: Option<u32>) -> Segment {
     let mut syn = Segment::new(SeqNumber::new(seq), None);
     syn.flags = Flags::SYN;
     syn.window = 60_000;
@@ -473,139 +473,46 @@ fn what_nobody_fetches_has_a_limit() {
     assert_eq!(net.ends[SERVER].stats().outbox_dropped, 7);
 }
 
+/// Who waits for a listener that closes is reset, and nobody else.
 #[test]
-fn time_waits_have_a_limit() {
-    let mut net = Net::new(EndpointConfig {
-        time_wait_max: 2,
-        ..config()
-    });
-    let listener = net.listen(10);
-    let remotes: Vec<_> = (0..3).map(|_| net.closed(listener)).collect();
-    assert_eq!(net.ends[SERVER].time_waits(), 2);
-    assert_eq!(net.ends[SERVER].stats().time_waits_cut_short, 1);
-    // A late FIN: to the one that was forgotten it is a stranger's.
-    for (remote, is_known) in remotes.into_iter().zip([false, true, true]) {
-        let mut fin = Segment::new(SeqNumber::new(1), Some(SeqNumber::new(1)));
-        fin.flags = Flags::FIN;
-        let answers = net.hear(remote, fin);
-        assert_eq!(answers[0].segment.flags == Flags::RST, !is_known);
-    }
-}
-
-/// RFC 9293 §3.10.7.4 for TIME-WAIT, of which only a few bytes are left.
-#[test]
-fn a_fin_in_time_wait_is_acknowledged_and_begins_it_anew() {
+fn a_listener_takes_those_along_who_wait_for_it() {
     let mut net = Net::new(config());
     let listener = net.listen(10);
-    let remote = net.closed(listener);
-    let from_client = |(from, packet): &&(usize, Packet)| {
-        *from == CLIENT && packet.segment.flags.contains(Flags::FIN)
-    };
-    let fin = net.sent.iter().find(from_client).unwrap().1.segment.clone();
-    net.pass(Duration::from_secs(50));
-    let answers = net.hear(remote, fin.clone());
-    assert_eq!(answers.len(), 1);
-    let answer = &answers[0].segment;
-    assert_eq!(answer.ack, Some(fin.seq.advanced_by(1)));
-    assert_eq!(Some(answer.seq), fin.ack);
-    let mut reset = Segment::new(fin.seq.advanced_by(1), None);
-    reset.flags = Flags::RST;
-    assert_eq!(net.hear(remote, reset), [], "RFC 1337");
-    net.pass(Duration::from_secs(59));
-    assert_eq!(net.ends[SERVER].time_waits(), 1);
-    let elsewhere = Segment {
-        seq: fin.seq.advanced_by(700),
-        ..fin
-    };
-    assert_eq!(net.hear(remote, elsewhere).len(), 1);
-    net.pass(Duration::from_secs(2));
-    assert_eq!(net.ends[SERVER].time_waits(), 0);
+    let other_address = SocketAddr::new(server_address().ip(), 81);
+    let other = net.ends[SERVER].listen(ListenAt::Address(other_address), 10);
+    let client = net.connect();
+    let beside = net.ends[CLIENT].connect(net.now, client_address(), other_address);
+    net.pass(Duration::from_millis(50));
+    net.ends[SERVER].close_listener(net.now, listener);
+    net.pass(Duration::from_millis(50));
+    assert_eq!(net.state(CLIENT, client), Some(State::Closed));
+    assert_eq!(net.state(CLIENT, beside.unwrap()), Some(State::Established));
+    assert!(net.ends[SERVER].accept(other.unwrap()).is_some());
 }
 
-/// What takes sequence space is answered in TIME-WAIT each time, so that its sender stops; of the
-/// rest what is out of order, as often as two stacks can that disagree, and what is in order never.
+/// The ends of a connection that is over are free for the next one, though its user still reads.
 #[test]
-fn time_wait_answers_no_more_than_it_must() {
-    const TIMES: usize = 20;
-    let rarely = 10;
-    for (name, seq, ack, flags, bytes, answers) in [
-        ("data", -9, 0, Flags::NONE, 9, TIMES),
-        ("data with a SYN", -9, 0, Flags::SYN, 9, rarely),
-        ("in order", 0, 0, Flags::NONE, 0, 0),
-        ("behind the end", 1, 0, Flags::NONE, 0, rarely),
-        ("of something not sent", 0, 1, Flags::NONE, 0, rarely),
-        ("SYN and ACK", -1, 0, Flags::SYN, 0, rarely),
-        ("later SYN and ACK", 1_000, 0, Flags::SYN, 0, rarely),
-    ] {
-        let mut net = Net::new(config());
-        let listener = net.listen(10);
-        let remote = net.closed(listener);
-        let last = &net.sent.iter().rfind(|(from, _)| *from == SERVER);
-        let last = &last.unwrap().1.segment;
-        let at = |number: SeqNumber, by: i32| number.advanced_by(by.cast_unsigned());
-        let mut segment = Segment::new(at(last.ack.unwrap(), seq), Some(at(last.seq, ack)));
-        segment.flags = flags;
-        segment.payload = vec![7; bytes].into();
-        let heard = (0..TIMES).map(|_| net.hear(remote, segment.clone()).len());
-        assert_eq!(heard.sum::<usize>(), answers, "{name}");
-        assert_eq!(net.ends[SERVER].time_waits(), 1, "{name}");
-    }
-}
-
-/// RFC 6191 §2: a SYN that must be a new connection's ends TIME-WAIT, another is dropped.
-#[test]
-fn a_new_connection_may_end_time_wait() {
-    for (later_stamp, later_seq, begins) in [
-        (Some(true), false, true),
-        (Some(true), true, true),
-        (Some(false), true, false),
-        (None, true, true),
-        (None, false, false),
-    ] {
-        let mut net = Net::new(config());
-        let listener = net.listen(10);
-        let remote = net.closed(listener);
-        let from = |side: usize| net.sent.iter().filter(move |(from, _)| *from == side);
-        let last = &from(CLIENT).next_back().unwrap().1.segment;
-        let theirs = from(SERVER).next_back().unwrap().1.segment.clone();
-        let recent = last.options.timestamps.unwrap().value;
-        let stamp = later_stamp.map(|later| if later { recent + 1 } else { recent - 1 });
-        let seq = if later_seq {
-            last.seq.advanced_by(1_000)
-        } else {
-            last.seq.back_by(1_000)
-        };
-        let answers = net.hear(remote, syn(seq.get(), stamp));
-        assert_eq!(
-            answers.len(),
-            usize::from(begins),
-            "{later_stamp:?} {later_seq}"
-        );
-        assert_eq!(net.ends[SERVER].time_waits(), usize::from(!begins));
-        if let Some(answer) = answers.first() {
-            assert_eq!(answer.segment.ack, Some(seq.advanced_by(1)));
-            assert!(
-                answer.segment.seq.is_after(theirs.seq),
-                "RFC 9293 §3.10.7.4"
-            );
-        }
-    }
-}
-
-/// RFC 6191 §2: after a connection without timestamps, one with them is always new.
-#[test]
-fn timestamps_begin_a_new_connection_after_one_without() {
-    let mut server = config();
-    server.connection.timestamps = false;
-    let mut net = Net::new(server);
+fn ends_are_free_once_their_connection_is_over() {
+    let mut net = Net::new(config());
     let listener = net.listen(10);
-    let remote = net.closed(listener);
-    let from_client = |(from, _): &&(usize, Packet)| *from == CLIENT;
-    let old = net.sent.iter().rfind(from_client).unwrap().1.segment.seq;
-    for (stamp, answers) in [(None, 0), (Some(1), 1)] {
-        let syn = syn(old.back_by(1_000).get(), stamp);
-        assert_eq!(net.hear(remote, syn).len(), answers, "{stamp:?}");
-    }
+    let client = net.connect();
+    net.pass(Duration::from_millis(50));
+    let server = net.ends[SERVER].accept(listener).unwrap();
+    let remote = net.ends[CLIENT].connection(client).unwrap().local();
+    net.ends[CLIENT].write(net.now, client, Bytes::from_static(b"hello"));
+    net.pass(Duration::from_millis(50));
+    net.ends[CLIENT].abort(net.now, client);
+    net.pass(Duration::from_millis(50));
+    assert_eq!(net.state(SERVER, server), Some(State::Closed));
+    let answers = net.hear(remote, syn(7, None));
+    assert_eq!(answers[0].segment.ack, Some(SeqNumber::new(8)));
+    let read = net.ends[SERVER].read(net.now, server, usize::MAX);
+    assert_eq!(read, Read::Data("hello".into()));
+    net.ends[SERVER].release(net.now, server);
+    net.answers();
+    let answers = net.hear(remote, syn(7, None));
+    assert_eq!(answers.len(), 1, "the next one stays");
+    assert_eq!(net.ends[SERVER].connections(), 1);
 }
 
 /// Pieces are what `read` gives one by one, up to what was asked for.

@@ -13,4 +13,5 @@ mod lab;
 mod opening;
 mod pair;
 mod sending;
+mod time_wait;
 mod transfer;
