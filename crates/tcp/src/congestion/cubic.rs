@@ -339,25 +339,27 @@ mod tests {
     /// RFC 9438 §4.2: down to 0.7, and back at the peak after K seconds, flat there.
     #[test]
     fn the_window_is_back_at_its_peak_after_k() {
-        let mut cubic = cubic();
-        cubic.now.window = 1_000 * MSS;
-        cubic.on_loss(&congested(&cubic));
-        assert_eq!(cubic.window(), 700 * MSS);
-        // K = cbrt(300 / 0.4) = 9.086 s.
-        let mut at_k = 0;
-        for tenth in 0..=120_u64 {
-            round(&mut cubic, Instant::from_millis(tenth * 100));
-            if tenth == 91 {
-                at_k = cubic.window();
+        for segments in [1, 10] {
+            let mut cubic = cubic();
+            cubic.now.window = 1_000 * MSS;
+            cubic.on_loss(&congested(&cubic));
+            assert_eq!(cubic.window(), 700 * MSS);
+            // K = cbrt(300 / 0.4) = 9.086 s.
+            let mut at_k = 0;
+            for tenth in 0..=120_u64 {
+                round_by(&mut cubic, Instant::from_millis(tenth * 100), segments);
+                if tenth == 91 {
+                    at_k = cubic.window();
+                }
             }
+            assert!(at_k.abs_diff(1_000 * MSS) < 5 * MSS, "{at_k}");
+            assert!(cubic.window() > 1_005 * MSS, "it probes beyond");
+            assert!(
+                cubic.window() < 1_030 * MSS,
+                "slowly at first: {}",
+                cubic.window()
+            );
         }
-        assert!(at_k.abs_diff(1_000 * MSS) < 5 * MSS, "{at_k}");
-        assert!(cubic.window() > 1_005 * MSS, "it probes beyond");
-        assert!(
-            cubic.window() < 1_030 * MSS,
-            "slowly at first: {}",
-            cubic.window()
-        );
     }
 
     /// RFC 9438 §4.3: where Reno would be quicker, it is Reno.

@@ -473,6 +473,27 @@ fn what_nobody_fetches_has_a_limit() {
     assert_eq!(net.ends[SERVER].stats().outbox_dropped, 7);
 }
 
+/// Whose user has heard something hears the next thing, too.
+#[test]
+fn readers_who_wait_hear_of_each_arrival() {
+    let mut net = Net::new(config());
+    let listener = net.listen(10);
+    let client = net.connect();
+    net.pass(Duration::from_millis(50));
+    let server = net.ends[SERVER].accept(listener).unwrap();
+    for _ in 0..3 {
+        let read = net.ends[SERVER].read(net.now, server, usize::MAX);
+        assert_eq!(read, Read::Pending);
+        net.events[SERVER].clear();
+        net.ends[CLIENT].write(net.now, client, Bytes::from_static(b"hello"));
+        net.pass(Duration::from_millis(50));
+        let readable = EndpointEvent::Connection(server, Event::Readable);
+        assert_eq!(net.events[SERVER].last(), Some(&readable));
+        let read = net.ends[SERVER].read(net.now, server, usize::MAX);
+        assert_eq!(read, Read::Data("hello".into()));
+    }
+}
+
 /// Who waits for a listener that closes is reset, and nobody else.
 #[test]
 fn a_listener_takes_those_along_who_wait_for_it() {
