@@ -3,8 +3,8 @@
 //! `unshare --net cargo run --release -p packhorse-transport --example tun_throughput -- [MIB]`,
 //! as root, on Linux. Each way three times in turn.
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Instant;
 
 use packhorse_tcp::{Config, EndpointConfig, ListenAt};
@@ -70,26 +70,51 @@ async fn transfer(name: String, offloads: bool, sends: bool, bytes: usize) -> io
     let (stack, driver) = Stack::start(device, config, [5; 16]);
     let address = SocketAddr::from((OURS, 80));
     let listener = stack.listen(ListenAt::Address(address), 1)?;
-    let connecting = tokio::net::TcpStream::connect(address);
-    let (kernel, (ours, _)) = tokio::try_join!(connecting, listener.accept())?;
+    let kernel = tokio::task::spawn_blocking(move || talk_by_kernel(address, sends, bytes));
+    let (mut ours, _) = listener.accept().await?;
     drop((stack, listener));
-    let start = Instant::now();
     if sends {
-        let sending = tokio::spawn(send(ours, bytes));
-        receive(kernel, bytes).await?;
-        sending.await??;
+        send(&mut ours, bytes).await?;
+        // Both ends close, and the device is free once they have.
+        assert_eq!(ours.read(&mut [0]).await?, 0);
     } else {
-        let sending = tokio::spawn(send(kernel, bytes));
-        receive(ours, bytes).await?;
-        sending.await??;
+        receive(&mut ours, bytes).await?;
+        ours.shutdown().await?;
     }
-    let seconds = start.elapsed().as_secs_f64();
+    drop(ours);
+    let seconds = kernel.await??;
     // The next device has the same address: it must not find this one there.
     driver.await??;
     Ok(seconds)
 }
 
-async fn send(mut stream: impl AsyncWrite + Unpin, bytes: usize) -> io::Result<()> {
+/// The other end, on a thread of its own: seconds from the first byte to the end of the stream.
+fn talk_by_kernel(address: SocketAddr, ours_sends: bool, bytes: usize) -> io::Result<f64> {
+    let mut stream = TcpStream::connect(address)?;
+    let start = Instant::now();
+    let mut chunk = vec![7; CHUNK_BYTES];
+    if ours_sends {
+        let mut got = 0;
+        while got < bytes {
+            got += match stream.read(&mut chunk)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                length => length,
+            };
+        }
+    } else {
+        let mut left = bytes;
+        while left > 0 {
+            let length = left.min(CHUNK_BYTES);
+            stream.write_all(&chunk[..length])?;
+            left -= length;
+        }
+    }
+    stream.shutdown(Shutdown::Write)?;
+    assert_eq!(stream.read(&mut chunk)?, 0, "nothing more comes");
+    Ok(start.elapsed().as_secs_f64())
+}
+
+async fn send(stream: &mut (impl AsyncWrite + Unpin), bytes: usize) -> io::Result<()> {
     let chunk = vec![7; CHUNK_BYTES];
     let mut left = bytes;
     while left > 0 {
@@ -100,7 +125,7 @@ async fn send(mut stream: impl AsyncWrite + Unpin, bytes: usize) -> io::Result<(
     stream.shutdown().await
 }
 
-async fn receive(mut stream: impl AsyncRead + Unpin, bytes: usize) -> io::Result<()> {
+async fn receive(stream: &mut (impl AsyncRead + Unpin), bytes: usize) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut got = 0;
     loop {

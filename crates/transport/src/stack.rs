@@ -29,6 +29,7 @@ mod device;
 mod dialer;
 mod driver;
 mod listener;
+mod packet_buffers;
 mod packet_pipe;
 mod socket;
 mod split;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use bytes::Bytes;
 use packhorse_tcp::{Deadline, Instant, Packet, Transmit};
 use tokio::time::Instant as Clock;
 
 use super::device::{PacketDevice, ReceivedPacket};
+use super::packet_buffers::PacketBuffers;
 use super::{Inner, Shared};
 
 /// The largest packet that a device can hand over, with what a device may put before it.
@@ -41,6 +41,7 @@ pub(super) async fn run(device: impl PacketDevice, shared: Arc<Shared>) -> io::R
 async fn drive(device: impl PacketDevice, shared: &Shared) -> io::Result<()> {
     let mut buffer = vec![0; PACKET_BYTES_MAX];
     let mut batch = Batch::default();
+    let mut buffers = PacketBuffers::default();
     let mut arrived = Vec::new();
     loop {
         let deadline = loop {
@@ -63,7 +64,8 @@ async fn drive(device: impl PacketDevice, shared: &Shared) -> io::Result<()> {
             received = device.recv_packet(&mut buffer) => {
                 let mut next = Some(received?);
                 while let Some(received) = next {
-                    arrived.extend(parse(&buffer, received).map(|packet| (shared.now(), packet)));
+                    let packet = parse(&mut buffers, &buffer, received);
+                    arrived.extend(packet.map(|packet| (shared.now(), packet)));
                     next = if arrived.len() < ARRIVALS_MAX {
                         device.try_recv_packet(&mut buffer)?
                     } else {
@@ -83,8 +85,8 @@ async fn drive(device: impl PacketDevice, shared: &Shared) -> io::Result<()> {
 
 /// The packet in `buffer`, if it is one for TCP; its bytes are copied, since what waits to be read
 /// should not hold on to a buffer of this size.
-fn parse(buffer: &[u8], received: ReceivedPacket) -> Option<Packet> {
-    let bytes = Bytes::copy_from_slice(buffer.get(received.range)?);
+fn parse(buffers: &mut PacketBuffers, buffer: &[u8], received: ReceivedPacket) -> Option<Packet> {
+    let bytes = buffers.copy(buffer.get(received.range)?);
     let packet = if received.is_verified {
         Packet::from_verified_bytes(bytes)
     } else {
