@@ -82,6 +82,31 @@ mod tests {
         sent
     }
 
+    /// RFC 9937 §6.2, step by step.
+    #[test]
+    fn the_window_is_as_the_rfc_reckons_it() {
+        let mut prr = Prr::new(20_000, 10_000);
+        for (delivered, pipe, safe, window, sent) in [
+            // Of what was delivered half goes out, and the first segment at once.
+            (1_000, 18_000, false, 19_000, 1_000),
+            (1_000, 18_000, false, 18_000, 0),
+            (1_000, 17_000, false, 17_500, 0),
+            (3_000, 14_000, true, 16_000, 0),
+            // At the target and below it, no more than leads there.
+            (3_000, 10_000, true, 10_000, 0),
+            (1_000, 8_000, false, 10_000, 0),
+            (1_000, 500, false, 10_000, 9_500),
+            // What was delivered just now, if more was sent than all that was.
+            (1_000, 9_000, true, 10_000, 2_000),
+            (500, 5_000, false, 5_500, 0),
+            (500, 5_000, true, 6_500, 0),
+        ] {
+            prr.on_ack(delivered, pipe, safe, 1_000);
+            assert_eq!(prr.window(), window, "{delivered} {pipe} {safe}");
+            prr.on_sent(sent);
+        }
+    }
+
     /// RFC 9937 §6.2: in proportion, so that one round trip ends at the target.
     #[test]
     fn half_the_window_goes_out_at_half_the_rate() {
