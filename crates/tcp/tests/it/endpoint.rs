@@ -152,7 +152,7 @@ pub(crate) fn syn(seq: u32, stamp: Option<u32>) -> Segment {
     syn
 }
 
-fn stranger(number: u32) -> SocketAddr {
+pub(crate) fn stranger(number: u32) -> SocketAddr {
     let [a, b, c, d] = number.to_be_bytes();
     SocketAddr::from(([10, b, c, d], 1_024 + u16::from(a)))
 }
@@ -471,6 +471,63 @@ fn what_nobody_fetches_has_a_limit() {
     }
     assert_eq!(net.answers().len(), 3);
     assert_eq!(net.ends[SERVER].stats().outbox_dropped, 7);
+}
+
+/// It is as if what brought the cookie back had been lost.
+#[test]
+fn who_brings_a_cookie_back_to_a_full_queue_comes_again() {
+    let mut net = Net::new(EndpointConfig {
+        half_open_max: 0,
+        ..config()
+    });
+    let listener = net.listen(1);
+    let acks = [1, 2].map(|number| {
+        let answers = net.hear(stranger(number), syn(7, None));
+        Segment::new(
+            SeqNumber::new(8),
+            Some(answers[0].segment.seq.advanced_by(1)),
+        )
+    });
+    let come = |number: u32, net: &mut Net| {
+        let ack = acks[number as usize - 1].clone();
+        assert_eq!(net.hear(stranger(number), ack), []);
+        (
+            net.ends[SERVER].connections(),
+            net.ends[SERVER].stats().accept_queue_full,
+        )
+    };
+    assert_eq!(come(1, &mut net), (1, 0));
+    assert_eq!(come(2, &mut net), (1, 1));
+    assert!(net.ends[SERVER].accept(listener).is_some());
+    assert_eq!(come(2, &mut net), (2, 1));
+}
+
+/// RFC 9293 §3.10.7.2: only a SYN begins a connection, and RFC 9293 §3.10.7.4 what another number
+/// than ours does to one that is half open: it is reset, and the connection stays.
+#[test]
+fn a_handshake_is_not_disturbed() {
+    let mut net = Net::new(config());
+    net.listen(10);
+    let remote = stranger(1);
+    for flags in [Flags::NONE, Flags::SYN | Flags::FIN, Flags::FIN] {
+        let segment = Segment {
+            flags,
+            ..syn(7, None)
+        };
+        assert_eq!(net.hear(remote, segment), [], "{flags:?}");
+        assert_eq!(net.ends[SERVER].half_open(), 0, "{flags:?}");
+    }
+    let answers = net.hear(remote, syn(7, None));
+    let ours = answers[0].segment.seq;
+    for ack in [ours, ours.advanced_by(2)] {
+        let answers = net.hear(remote, Segment::new(SeqNumber::new(8), Some(ack)));
+        assert!(answers[0].segment.flags.contains(Flags::RST));
+        assert_eq!(net.ends[SERVER].half_open(), 1);
+    }
+    let ack = Segment::new(SeqNumber::new(8), Some(ours.advanced_by(1)));
+    assert_eq!(net.hear(remote, ack), []);
+    assert_eq!(net.ends[SERVER].half_open(), 0);
+    assert_eq!(net.ends[SERVER].connections(), 1);
 }
 
 /// Whose user has heard something hears the next thing, too.

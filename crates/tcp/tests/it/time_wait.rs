@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use packhorse_tcp::{EndpointConfig, Flags, Packet, Segment, SeqNumber};
 
-use crate::endpoint::{CLIENT, Net, SERVER, config, syn};
+use crate::endpoint::{CLIENT, Net, SERVER, config, stranger, syn};
 
 #[test]
 fn time_waits_have_a_limit() {
@@ -122,6 +122,32 @@ fn a_new_connection_may_end_time_wait() {
                 "RFC 9293 §3.10.7.4"
             );
         }
+    }
+}
+
+/// A SYN that may end TIME-WAIT waits for room as any other does.
+#[test]
+fn time_wait_is_not_ended_for_a_syn_there_is_no_room_for() {
+    for is_queue_full in [false, true] {
+        let mut net = Net::new(EndpointConfig {
+            half_open_max: if is_queue_full { 10 } else { 1 },
+            ..config()
+        });
+        let listener = net.listen(1);
+        let remote = net.closed(listener);
+        let from_client = |(from, _): &&(usize, Packet)| *from == CLIENT;
+        let last = &net.sent.iter().rfind(from_client).unwrap().1.segment;
+        let stamp = last.options.timestamps.unwrap().value + 1_000;
+        let next = syn(last.seq.advanced_by(1_000).get(), Some(stamp));
+        if is_queue_full {
+            net.connect();
+            net.pass(Duration::from_millis(50));
+        } else {
+            assert_eq!(net.hear(stranger(1), syn(7, None)).len(), 1);
+        }
+        assert_eq!(net.hear(remote, next), [], "{is_queue_full}");
+        assert_eq!(net.ends[SERVER].time_waits(), 1);
+        assert_eq!(net.ends[SERVER].stats().syns_dropped, 1);
     }
 }
 
