@@ -173,6 +173,15 @@ impl Episode {
 mod tests {
     use super::*;
 
+    #[test]
+    fn eight_are_undone_in_one_flight() {
+        let mut limit = UndoLimit::default();
+        for (unacked, next, permitted) in [(100, 200, 8), (199, 300, 0), (200, 400, 8)] {
+            let permits = (0..10).filter(|_| limit.permit(unacked, next)).count();
+            assert_eq!(permits, permitted, "{unacked}");
+        }
+    }
+
     /// RFC 3522 §3.2: the echo is older than the retransmission.
     #[test]
     fn an_old_echo_is_evidence() {

@@ -538,6 +538,9 @@ fn readers_who_wait_hear_of_each_arrival() {
     let client = net.connect();
     net.pass(Duration::from_millis(50));
     let server = net.ends[SERVER].accept(listener).unwrap();
+    net.pass(Duration::ZERO);
+    let connected = EndpointEvent::Connection(server, Event::Connected);
+    assert_eq!(net.events[SERVER].last(), Some(&connected));
     for _ in 0..3 {
         let read = net.ends[SERVER].read(net.now, server, usize::MAX);
         assert_eq!(read, Read::Pending);
@@ -545,10 +548,44 @@ fn readers_who_wait_hear_of_each_arrival() {
         net.ends[CLIENT].write(net.now, client, Bytes::from_static(b"hello"));
         net.pass(Duration::from_millis(50));
         let readable = EndpointEvent::Connection(server, Event::Readable);
-        assert_eq!(net.events[SERVER].last(), Some(&readable));
+        assert_eq!(net.events[SERVER], [readable]);
         let read = net.ends[SERVER].read(net.now, server, usize::MAX);
         assert_eq!(read, Read::Data("hello".into()));
     }
+}
+
+/// Each kind of what there may be to fetch, alone.
+#[test]
+fn what_is_to_be_fetched_is_told() {
+    let mut net = Net::new(config());
+    let listener = net.listen(10);
+    assert!(!net.ends[SERVER].is_undrained());
+    let refused = net.hear(stranger(1), Segment::new(SeqNumber::new(7), None));
+    assert_eq!(refused.len(), 0);
+    assert!(!net.ends[SERVER].is_undrained());
+    net.ends[SERVER].handle_packet(
+        net.now,
+        Packet {
+            source: stranger(1),
+            destination: SocketAddr::new(server_address().ip(), 81),
+            ecn: Ecn::NotCapable,
+            segment: syn(7, None),
+        },
+    );
+    assert!(net.ends[SERVER].is_undrained(), "a reset");
+    assert_eq!(net.answers().len(), 1);
+    assert!(!net.ends[SERVER].is_undrained());
+    let isn = net.hear(stranger(2), syn(7, None))[0].segment.seq;
+    assert!(!net.ends[SERVER].is_undrained());
+    let ack = Segment::new(SeqNumber::new(8), Some(isn.advanced_by(1)));
+    assert_eq!(net.hear(stranger(2), ack), []);
+    assert!(net.ends[SERVER].is_undrained(), "somebody waits");
+    net.drain();
+    assert!(!net.ends[SERVER].is_undrained());
+    assert!(net.ends[SERVER].accept(listener).is_some());
+    assert!(net.ends[SERVER].is_undrained(), "an event");
+    net.drain();
+    assert!(!net.ends[SERVER].is_undrained());
 }
 
 /// Who waits for a listener that closes is reset, and nobody else.
