@@ -288,6 +288,30 @@ mod tests {
     }
 
     #[test]
+    fn no_byte_of_a_plain_segment_may_change() {
+        for address in ["192.0.2.1:1025", "[2001:db8::1]:1025"] {
+            let mut packet = syn();
+            packet.source = address.parse().unwrap();
+            packet.destination = packet.source;
+            packet.segment = Segment::new(SeqNumber::new(1), Some(SeqNumber::new(2)));
+            packet.segment.options.timestamps = Some(Timestamps { value: 3, echo: 4 });
+            packet.segment.payload = Bytes::from_static(b"odd");
+            let mut bytes = Vec::new();
+            packet.encode(&mut bytes);
+            let tcp_at = bytes.len() - 35;
+            assert_eq!(Packet::from_bytes(bytes.clone().into()), Ok(packet.clone()));
+            for at in tcp_at..bytes.len() {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 0x10;
+                let read = Packet::from_bytes(damaged.clone().into());
+                assert_eq!(read, Err(ParseError::TcpChecksum), "byte {at}");
+                let unseen = Packet::from_verified_bytes(damaged.into());
+                assert_ne!(unseen, Err(ParseError::TcpChecksum), "byte {at}");
+            }
+        }
+    }
+
+    #[test]
     fn each_defect_has_its_error() {
         for (at, byte, error) in [
             (0, 0x55, ParseError::NotIp),

@@ -103,7 +103,8 @@ impl Segment {
     }
 
     /// Like `parse`, of a segment that has timestamps, no other option, and data: as nearly all
-    /// have that carry any. Gives its header, too.
+    /// have that carry any. Gives its header, too; whether the checksum is right is still to be
+    /// seen.
     #[inline]
     pub(super) fn parse_plain(tcp: &[u8]) -> Option<(&[u8; PLAIN_HEADER_BYTES], Parsed)> {
         let header = tcp.first_chunk::<PLAIN_HEADER_BYTES>()?;
