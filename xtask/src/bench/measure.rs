@@ -111,19 +111,16 @@ impl Scene {
     /// Where the work of `case` is done.
     pub(super) fn setting(&self, case: Case) -> anyhow::Result<Setting> {
         let set = case.data_set();
-        let mut setting = self.setting_of(set, set.file())?;
-        setting.line = case.line();
-        let host = setting.line.map_or("127.0.0.1", |_| line::SERVER);
-        setting.values.push(("{host}", host.to_owned()));
-        Ok(setting)
+        self.setting_of(set, set.file(), case.line())
     }
 
     /// An empty destination, a free port, and what commands say of them; for `file` in `set`, or
-    /// for all of it.
+    /// for all of it, over `line`, or within this machine.
     pub(super) fn setting_of(
         &self,
         set: DataSet,
         file: Option<&'static str>,
+        line: Option<&'static str>,
     ) -> anyhow::Result<Setting> {
         let root = self.data().join(set.name());
         if self.destination.exists() {
@@ -133,12 +130,14 @@ impl Scene {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let show = |path: PathBuf| path.display().to_string();
         let name = file.unwrap_or("");
+        let host = line.map_or("127.0.0.1", |_| line::SERVER);
         let values = vec![
             ("{root}", show(root.clone())),
             ("{file}", name.to_owned()),
             ("{from}", show(root.join(name))),
             ("{to}", show(self.destination.join(name))),
             ("{destination}", show(self.destination.clone())),
+            ("{host}", host.to_owned()),
             ("{port}", port.to_string()),
             ("{conf}", show(self.work.join("conf"))),
             ("{packhorse}", show(self.packhorse.clone())),
@@ -150,7 +149,7 @@ impl Scene {
             destination: self.destination.clone(),
             values,
             port,
-            line: None,
+            line,
         })
     }
 

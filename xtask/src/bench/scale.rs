@@ -61,7 +61,7 @@ impl Scale {
 /// Has `count` connections ask for nothing, has 200 clients fetch beside them, and then has each of
 /// the connections ask once more.
 pub(super) fn idle(scene: &Scene, count: usize) -> anyhow::Result<()> {
-    let setting = scene.setting_of(DataSet::Crowd, None)?;
+    let setting = scene.setting_of(DataSet::Crowd, None, None)?;
     let mut commands = (PEERS[0].commands)(scene, &setting)?;
     let clients_max = (count + 4 * CROWD).to_string();
     commands
@@ -137,7 +137,7 @@ fn fetch_at_once(scene: &Scene, setting: &Setting, address: &str) -> anyhow::Res
 pub(super) fn million(scene: &Scene, files: usize) -> anyhow::Result<()> {
     let mut steps = Vec::new();
     for (part, below) in [(4, Some("half/quarter")), (2, Some("half")), (1, None)] {
-        let setting = scene.setting_of(DataSet::Million, below)?;
+        let setting = scene.setting_of(DataSet::Million, below, None)?;
         let measured = scene.run(&setting, &PEERS[0])?;
         if below.is_none() {
             scene.check(&setting)?;
@@ -152,7 +152,7 @@ pub(super) fn million(scene: &Scene, files: usize) -> anyhow::Result<()> {
 pub(super) fn holes(scene: &Scene, gib: usize) -> anyhow::Result<()> {
     let mut steps = Vec::new();
     for (part, name) in [(4, "part-4.bin"), (2, "part-2.bin"), (1, "part-1.bin")] {
-        let setting = scene.setting_of(DataSet::Holes, Some(name))?;
+        let setting = scene.setting_of(DataSet::Holes, Some(name), None)?;
         let measured = scene.run(&setting, &PEERS[0])?;
         compare_hollow(&setting.root.join(name), &setting.destination.join(name))?;
         steps.push((format!("{} GiB", gib / part), measured));
