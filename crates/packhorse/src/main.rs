@@ -54,6 +54,10 @@ use crate::flags::Flags;
 use crate::language::Language;
 use crate::settings::Settings;
 
+/// glibc's gives memory back and asks for it anew for each group of a large file.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     Language::of_locale(|name| env::var_os(name)).speak();
     let parsed = flags::command().try_get_matches();
