@@ -232,6 +232,11 @@ impl<S: Stream> Conversation<S> {
         self.dial_time
     }
 
+    /// Bytes that have come over it.
+    pub(crate) fn received_bytes(&self) -> u64 {
+        self.silence.received_bytes()
+    }
+
     /// Whether one more request may be sent now.
     pub(crate) fn can_request(&self) -> bool {
         self.session.can_request()

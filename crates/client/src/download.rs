@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::connect::{ConnectError, Connector, Conversation};
 use crate::connection_count::{CONNECTIONS_NEAR, ConnectionCount};
-use crate::drive::{Crew, Driver, MEMORY_KIB, tree_request};
+use crate::drive::{Crew, Driver, Ended, MEMORY_KIB, tree_request};
 use crate::patience::{Backoff, Patience};
 use crate::place::{Site, SiteParts};
 use crate::plan::Task;
@@ -284,13 +284,21 @@ impl<D: Dial> Running<D> {
         let retry_for = self.crew.site.settings.retry_for;
         let mut patience = Patience::new(retry_for, progress(&self.crew));
         loop {
-            let error = match driver.run().await {
-                Ok(()) => return Ok(driver),
-                Err(error) => error,
+            let lost = match driver.run().await {
+                Ok(Ended::Finished) => return Ok(driver),
+                Ok(Ended::Relieved) => None,
+                Err(error) => Some(error),
             };
             let crew = driver.crew();
             drop(driver);
-            let conversation = self.dial_again(error, &mut patience).await?;
+            let dialled = match lost {
+                None => self.connector.greet().await,
+                Some(error) => Err(error),
+            };
+            let conversation = match dialled {
+                Ok(conversation) => conversation,
+                Err(error) => self.dial_again(error, &mut patience).await?,
+            };
             driver = Driver::new(crew, 0, conversation, None);
         }
     }
@@ -368,7 +376,7 @@ struct Lost {
     was_of_use: bool,
 }
 
-/// Works on one more connection until everything is done or it is lost.
+/// Works on one more connection until everything is done, others do it better, or it is lost.
 async fn work_beside<D: Dial>(
     crew: &Crew,
     connector: &Connector<D>,
@@ -377,10 +385,12 @@ async fn work_beside<D: Dial>(
     let lost = |was_of_use| move |error| Lost { error, was_of_use };
     let conversation = connector.greet().await.map_err(lost(false))?;
     let mut driver = Driver::new(crew, slot, conversation, None);
-    if let Err(error) = driver.run().await {
-        return Err(lost(driver.has_answers())(error));
+    match driver.run().await {
+        Ok(Ended::Finished) => driver.leave().await,
+        // What is still on its way over this connection is of no use.
+        Ok(Ended::Relieved) => {}
+        Err(error) => return Err(lost(driver.has_answers())(error)),
     }
-    driver.leave().await;
     Ok(())
 }
 

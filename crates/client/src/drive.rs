@@ -23,6 +23,7 @@ use crate::large::LargeDownload;
 use crate::pace::Pace;
 use crate::place::{Entry, Site};
 use crate::plan::{Asker, Next, Reader, Task, Wanted};
+use crate::relief::{self, Speed};
 use crate::report::Totals;
 use crate::settings::DownloadSettings;
 
@@ -67,6 +68,16 @@ pub(crate) struct Driver<'a, S> {
     tree_open: bool,
     has_answers: bool,
     pace: Pace,
+    speed: Speed,
+}
+
+/// Why a driver works no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Everything is done.
+    Finished,
+    /// Others bring sooner what this one owes, which is theirs once it is dropped.
+    Relieved,
 }
 
 /// How far the asking has come.
@@ -75,6 +86,16 @@ enum Asked {
     Everything,
     /// There is nothing more to ask for now, and perhaps from that moment on.
     Until(Option<Instant>),
+}
+
+/// Whether others take over what a connection owes.
+enum Relief {
+    /// Nobody can.
+    None,
+    /// It is to be seen then.
+    At(Instant),
+    /// They do.
+    Now,
 }
 
 /// Gives back what was asked for and not answered, however the driver ends.
@@ -106,18 +127,24 @@ impl<'a, S: Stream> Driver<'a, S> {
             tree_open,
             has_answers: false,
             pace,
+            speed: Speed::new(),
         }
     }
 
-    /// Works until everything is done.
-    pub(crate) async fn run(&mut self) -> Result<(), ConnectError> {
+    /// Works until everything is done, or others do it better.
+    pub(crate) async fn run(&mut self) -> Result<Ended, ConnectError> {
         let mut changes = self.crew.site.plan.changes();
         loop {
             changes.mark_unchanged();
-            let until = match self.ask().await? {
-                Asked::Everything => return Ok(()),
+            let mut until = match self.ask().await? {
+                Asked::Everything => return Ok(Ended::Finished),
                 Asked::Until(until) => until,
             };
+            match self.relief(Instant::now()) {
+                Relief::None => {}
+                Relief::At(at) => until = Some(until.map_or(at, |until| until.min(at))),
+                Relief::Now => return Ok(Ended::Relieved),
+            }
             let (owes, has_room) = (!self.asked.is_empty(), self.has_room());
             tokio::select! {
                 answer = self.next_answer(), if owes => self.handle_answer(answer?).await?,
@@ -178,17 +205,49 @@ impl<'a, S: Stream> Driver<'a, S> {
         Ok(Asked::Until(None))
     }
 
-    fn asker(&self) -> Asker {
+    /// Whether others should take over what this connection owes.
+    fn relief(&mut self, now: Instant) -> Relief {
+        let plan = &self.crew.site.plan;
+        let bytes = self.conversation.received_bytes();
+        if self.asked.is_empty() {
+            if let Some(rate) = self.speed.look_idle(now, bytes) {
+                plan.handle_idle(self.slot, rate);
+            }
+            return Relief::None;
+        }
+        let groups = self.groups_owed();
+        let own = self.speed.look_busy(now, bytes, groups);
+        let is_content = |task: &Task| matches!(task, Task::Read(Reader::Content(_), ..));
+        let waits_for_disk = self.turns.available_permits() == 0;
+        let Some(rate) = plan.rate_of_idle() else {
+            return Relief::None;
+        };
+        let away = self.conversation.dial_time();
+        if away < FAR || waits_for_disk || !self.asked.iter().all(is_content) {
+            return Relief::None;
+        }
+        match own.is_some_and(|own| relief::is_better(own, groups, rate, away)) {
+            true => Relief::Now,
+            false => Relief::At(now + relief::LOOK_PAUSE),
+        }
+    }
+
+    /// Groups of content under way.
+    fn groups_owed(&self) -> u64 {
         let groups = |task: &Task| match task {
             Task::Read(Reader::Content(_), rest, _) => rest.count(),
             _ => 0,
         };
+        self.asked.iter().map(groups).sum()
+    }
+
+    fn asker(&self) -> Asker {
         // Descriptions share one number, so only one of them can be open.
         let describes = |task: &Task| matches!(task, Task::Describe(_));
         Asker {
             slot: self.slot,
             may_describe: !self.asked.iter().any(describes),
-            groups_max: self.pace.groups_wanted(self.asked.iter().map(groups).sum()),
+            groups_max: self.pace.groups_wanted(self.groups_owed()),
         }
     }
 
@@ -271,6 +330,7 @@ impl<'a, S: Stream> Driver<'a, S> {
     /// Takes a group of a file, once there is memory for it and a turn.
     async fn handle_group(&mut self, file: &Arc<LargeDownload>, group: Group) {
         self.pace.handle_groups(Instant::now(), 1);
+        self.speed.handle_group(self.conversation.received_bytes());
         let (site, file) = (Arc::clone(&self.crew.site), Arc::clone(file));
         let bytes = group.bytes().len();
         let memory = self.crew.take_memory(bytes).await;

@@ -29,6 +29,7 @@ pub mod plain;
 mod plan;
 mod reads;
 mod receive;
+mod relief;
 pub mod report;
 pub mod settings;
 mod silence;

@@ -3,7 +3,7 @@
 //! The plan does no I/O: connections take tasks from it and give back those that they lose; disk
 //! jobs tell it what became of what arrived.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -215,6 +215,8 @@ struct State {
     reads: Reads<Reader>,
     confirms: VecDeque<Arc<LargeDownload>>,
     changed: VecDeque<Pausing>,
+    /// Connections for which there is nothing to do, and what each has brought a second.
+    idle: BTreeMap<usize, u64>,
     /// Entries that no disk job will take any more.
     left: Vec<RelativePath>,
     /// Tasks given out and disk jobs that run.
@@ -262,8 +264,21 @@ impl Plan {
         let next = state.next(asker, now, self.connections);
         if !matches!(next, Next::Wait(_)) {
             state.busy += 1;
+            state.idle.remove(&asker.slot);
         }
         next
+    }
+
+    /// Connection `slot` owes nothing, waits, and has brought `rate` bytes a second.
+    pub(crate) fn handle_idle(&self, slot: usize, rate: u64) {
+        if self.lock().idle.insert(slot, rate).is_none() {
+            self.changes.send_replace(());
+        }
+    }
+
+    /// What the fastest of the connections that wait has brought a second, if one does.
+    pub(crate) fn rate_of_idle(&self) -> Option<u64> {
+        self.lock().idle.values().max().copied()
     }
 
     /// A task was answered, or a disk job has ended.
@@ -301,6 +316,7 @@ impl Plan {
             if state.tree_at == Some(slot) {
                 state.tree_at = None;
             }
+            state.idle.remove(&slot);
             for task in tasks.rev() {
                 state.busy -= 1;
                 match task {

@@ -51,6 +51,11 @@ impl Silence {
         (counted, Self { bytes, wait: None })
     }
 
+    /// Bytes that have come over this connection.
+    pub(crate) fn received_bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     /// Until when to wait for an answer: for `limit` from the first call behind the last answer.
     pub(crate) fn deadline(&mut self, limit: Duration) -> Instant {
         let bytes = self.bytes.load(Ordering::Relaxed);

@@ -81,6 +81,53 @@ fn a_server_far_away_gets_more_connections_from_the_start() {
     });
 }
 
+/// Where one of four connections had bad luck, the others waited for its last groups. The clock is
+/// real: one that jumps while disks work makes all of them alike.
+#[test]
+fn others_take_over_what_a_slow_connection_owes() {
+    within(Clock::Real, || async {
+        let mut tree = ServedTree::new();
+        tree.file("f", noise(1, 32 * MIB));
+        let script = Script::wired(move |connection| Wire {
+            dial_time: Duration::from_millis(100),
+            // One of them has greeted, and reads its first request when the others have long been
+            // done.
+            pace: Some(match connection {
+                2 => (64 << 10, Duration::from_secs(50)),
+                _ => (256 << 10, Duration::from_millis(10)),
+            }),
+            ..Wire::default()
+        });
+        let scene = scene(tree.clone(), script);
+        let outcome = scene.run().await;
+        outcome.expect_all(&scene, "", &tree);
+        let groups = by_connection(&outcome.log);
+        assert!(!groups.contains_key(&2), "{groups:?}");
+        assert_eq!(outcome.log.connections, 4);
+    });
+}
+
+/// The first connection is dialled again: it has the conversation to end.
+#[test]
+fn others_take_over_what_the_first_connection_owes() {
+    within(Clock::Real, || async {
+        let mut tree = ServedTree::new();
+        tree.file("f", noise(1, 32 * MIB));
+        let script = Script::wired(move |connection| Wire {
+            dial_time: Duration::from_millis(100),
+            // The greeting and the page.
+            frames_max: (connection == 0).then_some(2),
+            falls_silent: connection == 0,
+            ..Wire::default()
+        });
+        let scene = scene(tree.clone(), script);
+        let outcome = scene.run().await;
+        outcome.expect_all(&scene, "", &tree);
+        assert_eq!((outcome.losses, outcome.log.connections), (0, 5));
+        assert_eq!(outcome.log.completions.len(), 1);
+    });
+}
+
 #[test]
 fn a_lost_connection_loses_only_its_part() {
     within(Clock::Paused, || async {

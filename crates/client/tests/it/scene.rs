@@ -199,6 +199,7 @@ impl Scene {
         Outcome {
             error: result.err(),
             events: observer.lines(),
+            losses: observer.losses(),
             unfinished: observer.unfinished(),
             exit: exit(&totals),
             totals,
@@ -222,6 +223,8 @@ pub(crate) struct Outcome {
     pub(crate) error: Option<DownloadError>,
     /// What the observer heard, sorted; lost connections and what is unfinished left out.
     pub(crate) events: Vec<String>,
+    /// How often the first connection was lost.
+    pub(crate) losses: usize,
     /// What the run has ended without.
     pub(crate) unfinished: Vec<String>,
     /// What decides over the exit code, besides the error.
@@ -306,6 +309,14 @@ impl Recorder {
         lines.retain(|line| !line.starts_with("lost ") && !line.starts_with("unfinished "));
         lines.sort();
         lines
+    }
+
+    fn losses(&self) -> usize {
+        let lines = self.0.lock().unwrap();
+        lines
+            .iter()
+            .filter(|line| line.starts_with("lost "))
+            .count()
     }
 
     fn unfinished(&self) -> Vec<String> {
