@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use crate::pace::rate;
 
 /// Connections with a server nearby: there the processors are the limit, and two of them are kept
-/// busy by that.
-pub(crate) const CONNECTIONS_NEAR: usize = 2;
+/// busy by that. With one connection less, they rest while both of its groups are being written.
+pub(crate) const CONNECTIONS_NEAR: usize = 3;
 
 /// Connections with a server far away, to begin with and at most.
 ///
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(settled(far, &[MIB, 2 * MIB, 4 * MIB, 8 * MIB]), 16);
         assert_eq!(settled(far, &[MIB, MIB, 8 * MIB]), 8);
         assert_eq!(settled(far, &[0, 8 * MIB]), 4);
-        assert_eq!(settled(Duration::from_millis(2), &[MIB, 2 * MIB]), 2);
+        assert_eq!(settled(Duration::from_millis(2), &[MIB, 2 * MIB]), 3);
     }
 
     /// The first look found a rate above none, and doubled them.
@@ -177,7 +177,7 @@ mod tests {
         let near = ConnectionCount::new(None, None, Duration::ZERO, now, 0);
         let wants = |open, waiting| near.wants_more(open, waiting);
         assert_eq!(
-            (wants(1, 32), wants(1, 33), wants(2, 1000)),
+            (wants(1, 32), wants(1, 33), wants(3, 1000)),
             (false, true, false)
         );
         let far = ConnectionCount::new(None, None, Duration::from_secs(1), now, 0);

@@ -67,7 +67,7 @@ fn a_server_far_away_gets_more_connections_from_the_start() {
         // Of a file of 13 groups, four take two each, and no fifth is worth it for what is left.
         let mut far = ServedTree::new();
         far.file("f", noise(1, 13 * MIB));
-        for (dial_time, tree, connections) in [(0, large(), 2), (100, far, 4)] {
+        for (dial_time, tree, connections) in [(0, large(), 3), (100, far, 4)] {
             let script = Script::wired(move |_| Wire {
                 dial_time: Duration::from_millis(dial_time),
                 ..Wire::default()

@@ -57,7 +57,7 @@ pub(crate) struct GetFlags {
     #[arg(long, value_name = "HASH")]
     pub(crate) expect: Option<ContentHash>,
 
-    /// Connections at once [default: 2, and up to 16 with a distant server that sends more by it]
+    /// Connections at once [default: 3, and up to 16 with a distant server that sends more by it]
     #[arg(long, value_name = "N", value_parser = connections)]
     pub(crate) connections: Option<usize>,
 
