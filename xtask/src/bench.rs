@@ -112,6 +112,7 @@ fn run_cases(plan: &Plan, scene: &Scene) -> anyhow::Result<()> {
         let peers = able(plan, scene, *case);
         let mut rows: Vec<_> = peers.iter().map(|peer| Row::new(peer)).collect();
         for repetition in 0..plan.repetitions * case.repetition_factor() {
+            case.data_set().read(&scene.data())?;
             for row in &mut rows {
                 let measured = run_one(scene, *case, row.peer, repetition == 0);
                 eprintln!(

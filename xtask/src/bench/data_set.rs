@@ -83,6 +83,12 @@ impl DataSet {
         }
     }
 
+    /// Reads all of it, below `data`: whoever is measured first then finds it in memory as well.
+    pub(super) fn read(self, data: &Path) -> anyhow::Result<()> {
+        read_below(&data.join(self.name()))
+            .with_context(|| format!("cannot read the data set {}", self.name()))
+    }
+
     /// Makes it below `data`, unless it is there in this size.
     pub(super) fn make(self, data: &Path, sizes: &Sizes) -> anyhow::Result<()> {
         let folder = data.join(self.name());
@@ -150,6 +156,19 @@ fn make_million(folder: &Path, noise: &mut Noise, files: usize) -> std::io::Resu
     make_small(&quarter, noise, 0..files / 4, 100)?;
     make_small(&half, noise, files / 4..files / 2, 100)?;
     make_small(folder, noise, files / 2..files, 100)
+}
+
+fn read_below(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            read_below(&entry.path())?;
+        } else if kind.is_file() {
+            std::io::copy(&mut fs::File::open(entry.path())?, &mut std::io::sink())?;
+        }
+    }
+    Ok(())
 }
 
 /// Where in a hollow file of that length a group of data begins: at its start, in its middle and at
