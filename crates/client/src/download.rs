@@ -242,6 +242,7 @@ impl<D: Dial> Running<D> {
         plan.begin_with_page(0);
         let mut driver = Driver::new(&self.crew, 0, conversation, Some(Task::Page));
         driver.handle_answer(first).await?;
+        let mut driver = Some(driver);
         loop {
             driver = tokio::select! {
                 done = self.keep_on(driver) => done?,
@@ -269,59 +270,78 @@ impl<D: Dial> Running<D> {
             failed: totals.failed.load(Ordering::Relaxed),
         };
         // Everything is in place; whether the server hears of it makes no difference to that.
-        driver.close(&Request::Complete(completion)).await;
+        if let Some(driver) = driver {
+            driver.close(&Request::Complete(completion)).await;
+        }
         Ok(())
     }
 
-    /// Works on the first connection, dialled again whenever it is lost, until all is done.
+    /// Works on the first connection, dialled again whenever it has ended, until all is done. `None`
+    /// if it could not be dialled, and others have done the rest.
     async fn keep_on<'c>(
-        &self,
-        mut driver: Driver<'c, D::Stream>,
-    ) -> Result<Driver<'c, D::Stream>, ConnectError>
-    where
-        Self: 'c,
-    {
+        &'c self,
+        mut driver: Option<Driver<'c, D::Stream>>,
+    ) -> Result<Option<Driver<'c, D::Stream>>, ConnectError> {
         let retry_for = self.crew.site.settings.retry_for;
         let mut patience = Patience::new(retry_for, progress(&self.crew));
         loop {
-            let lost = match driver.run().await {
-                Ok(Ended::Finished) => return Ok(driver),
-                Ok(Ended::Relieved) => None,
-                Err(error) => Some(error),
+            let lost = match &mut driver {
+                None => None,
+                Some(running) => match running.run().await {
+                    Ok(Ended::Finished) => return Ok(driver),
+                    Ok(Ended::Relieved) => None,
+                    Err(error) => Some(error),
+                },
             };
-            let crew = driver.crew();
             drop(driver);
-            let dialled = match lost {
-                None => self.connector.greet().await,
-                Some(error) => Err(error),
+            let Some(conversation) = self.dial_again(lost, &mut patience).await? else {
+                return Ok(None);
             };
-            let conversation = match dialled {
-                Ok(conversation) => conversation,
-                Err(error) => self.dial_again(error, &mut patience).await?,
-            };
-            driver = Driver::new(crew, 0, conversation, None);
+            driver = Some(Driver::new(&self.crew, 0, conversation, None));
         }
     }
 
-    /// Dials again and again until a connection stands, or patience is at its end.
+    /// Dials again and again until a connection stands, all is done without it, or patience is at
+    /// its end. That of a connection that was not lost, but relieved, only begins once no other is
+    /// open.
     async fn dial_again(
         &self,
-        mut error: ConnectError,
+        mut lost: Option<ConnectError>,
         patience: &mut Patience,
-    ) -> Result<Conversation<D::Stream>, ConnectError> {
+    ) -> Result<Option<Conversation<D::Stream>>, ConnectError> {
         let site = &self.crew.site;
+        let mut backoff = Backoff::default();
         loop {
-            if !error.is_passing() {
-                return Err(error.after_reached());
+            let was_lost = lost.is_some();
+            if let Some(error) = lost {
+                if !error.is_passing() {
+                    return Err(error.after_reached());
+                }
+                let Some(wait) = patience.next_wait(progress(&self.crew)) else {
+                    return Err(error);
+                };
+                site.observer.handle(Event::Lost { why: &error });
+                sleep(wait).await;
             }
-            let Some(wait) = patience.next_wait(progress(&self.crew)) else {
-                return Err(error);
+            // A server that takes no more clients says so in its greeting.
+            let error = match self.connector.greet_with(0).await {
+                Ok(conversation) => return Ok(Some(conversation)),
+                Err(error) => error,
             };
-            site.observer.handle(Event::Lost { why: &error });
-            sleep(wait).await;
-            match self.connector.greet().await {
-                Ok(conversation) => return Ok(conversation),
-                Err(next) => error = next,
+            // They leave once all is done, which must not be taken for a loss.
+            let others_go_on = site.totals.connections.load(Ordering::Relaxed) > 0;
+            if error.is_passing() && site.plan.is_finished() {
+                return Ok(None);
+            }
+            if was_lost || !others_go_on || !error.is_passing() {
+                lost = Some(error);
+                continue;
+            }
+            lost = None;
+            backoff.handle_failure(false);
+            tokio::select! {
+                () = backoff.wait() => {}
+                () = site.plan.until_finished() => {}
             }
         }
     }

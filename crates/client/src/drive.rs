@@ -169,11 +169,6 @@ impl<'a, S: Stream> Driver<'a, S> {
         self.has_answers
     }
 
-    /// What the connections share.
-    pub(crate) fn crew(&self) -> &'a Crew {
-        self.crew
-    }
-
     /// Says `last` to the server, and that this side leaves.
     pub(crate) async fn close(mut self, last: &Request) {
         self.conversation.farewell(last).await;

@@ -399,6 +399,12 @@ impl Plan {
         while self.lock().busy > 0 && changes.changed().await.is_ok() {}
     }
 
+    /// Waits until nothing is left to be done.
+    pub(crate) async fn until_finished(&self) {
+        let mut changes = self.changes();
+        while !self.is_finished() && changes.changed().await.is_ok() {}
+    }
+
     /// The files that are waiting for something.
     pub(crate) fn unfinished(&self) -> BTreeSet<RelativePath> {
         let state = self.lock();

@@ -9,6 +9,7 @@ use packhorse_transport::dial::DialError;
 use crate::scene::{Clock, Scene, within};
 use crate::scripted_server::{Log, Script, Wire, refused};
 use crate::tree::{ServedTree, noise};
+use crate::wire::frame;
 
 const MIB: usize = 1 << 20;
 
@@ -125,6 +126,40 @@ fn others_take_over_what_the_first_connection_owes() {
         outcome.expect_all(&scene, "", &tree);
         assert_eq!((outcome.losses, outcome.log.connections), (0, 5));
         assert_eq!(outcome.log.completions.len(), 1);
+    });
+}
+
+/// A download that had lost nothing failed where the first connection could not be dialled again.
+#[test]
+fn others_bring_the_rest_where_the_first_connection_cannot_be_dialled_again() {
+    within(Clock::Real, || async {
+        let mut tree = ServedTree::new();
+        tree.file("f", noise(1, 32 * MIB));
+        let busy = frame(65, &[2]);
+        for is_busy in [false, true] {
+            let busy = busy.clone();
+            let script = Script {
+                wire: Box::new(move |connection| match connection {
+                    4.. if !is_busy => Err(refused()),
+                    _ => Ok(Wire {
+                        dial_time: Duration::from_millis(100),
+                        frames_max: (connection == 0).then_some(2),
+                        falls_silent: connection == 0,
+                        greeting: (connection >= 4).then(|| busy.clone()),
+                        // The others are not done yet when the first is dialled again.
+                        pace: Some((256 << 10, Duration::from_millis(10))),
+                        ..Wire::default()
+                    }),
+                }),
+                ..Script::default()
+            };
+            let scene = scene(tree.clone(), script);
+            let scene = scene.settings(|settings| settings.retry_for = Duration::ZERO);
+            let outcome = scene.run().await;
+            outcome.expect_all(&scene, "", &tree);
+            assert_eq!(outcome.losses, 0);
+            assert!(outcome.log.connections >= 5, "{}", outcome.log.connections);
+        }
     });
 }
 
