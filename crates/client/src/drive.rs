@@ -147,7 +147,11 @@ impl<'a, S: Stream> Driver<'a, S> {
             }
             let (owes, has_room) = (!self.asked.is_empty(), self.has_room());
             tokio::select! {
-                answer = self.next_answer(), if owes => self.handle_answer(answer?).await?,
+                answer = self.next_answer(), if owes => {
+                    self.speed.hold(Instant::now());
+                    self.handle_answer(answer?).await?;
+                    self.speed.go_on(Instant::now());
+                }
                 // The plan holds the sender for as long as this runs.
                 _ = changes.changed(), if has_room || !owes => {}
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
@@ -158,8 +162,10 @@ impl<'a, S: Stream> Driver<'a, S> {
     /// The next answer, once there is a place for it.
     async fn next_answer(&mut self) -> Result<Answer, ConnectError> {
         if let Some(Task::Read(Reader::Content(_), ..)) = self.asked.front() {
+            self.speed.hold(Instant::now());
             // It is never closed.
             let _ = self.turns.acquire().await;
+            self.speed.go_on(Instant::now());
         }
         self.conversation.answer().await
     }
@@ -369,6 +375,7 @@ impl<'a, S: Stream> Driver<'a, S> {
             (Answer::Hole(range, version), Some(Task::Read(Reader::Content(file), rest, _))) => {
                 *rest = rest.split_at(range.count()).1;
                 self.pace.handle_holes();
+                self.speed.handle_holes();
                 let (site, file) = (Arc::clone(site), Arc::clone(file));
                 self.start_counted_job(None, move || site.handle_hole(&file, range, version));
             }

@@ -34,6 +34,8 @@ pub(crate) struct Speed {
     marks: VecDeque<Mark>,
     /// What had come with the last whole group.
     whole: u64,
+    /// How long what had come has waited here, and since when it does.
+    held: (Duration, Option<Instant>),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +52,26 @@ impl Speed {
             since: None,
             marks: VecDeque::new(),
             whole: 0,
+            held: (Duration::ZERO, None),
         }
+    }
+
+    /// What has come waits for the disk, for memory or for the rate limit, and so does what is
+    /// behind it: that says nothing of the line.
+    pub(crate) fn hold(&mut self, now: Instant) {
+        self.held.1.get_or_insert(now);
+    }
+
+    /// It waits no more.
+    pub(crate) fn go_on(&mut self, now: Instant) {
+        if let Some(since) = self.held.1.take() {
+            self.held.0 += now - since;
+        }
+    }
+
+    /// Holes have come: they take no bytes, and are no sign of a slow line.
+    pub(crate) fn handle_holes(&mut self) {
+        self.marks.clear();
     }
 
     /// A whole group has come, `bytes` in all.
@@ -73,11 +94,14 @@ impl Speed {
     /// `bytes` have come in all, and `groups` are under way. How long these will take, if that is
     /// known.
     pub(crate) fn look_busy(&mut self, now: Instant, bytes: u64, groups: u64) -> Option<Duration> {
-        let mark = Mark { at: now, bytes };
         if self.since.is_none() {
-            self.since = Some(mark);
+            self.since = Some(Mark { at: now, bytes });
             self.whole = bytes;
         }
+        // Others are taken for no faster than they were with all their waiting, and this one for no
+        // slower than its line.
+        let now = self.held.1.unwrap_or(now) - self.held.0;
+        let mark = Mark { at: now, bytes };
         if self
             .marks
             .back()
@@ -149,6 +173,29 @@ mod tests {
         }
         // It is not taken for slow right away when it is asked again.
         assert_eq!(speed.look_busy(start + 50 * SECOND, 20 * MIB, 2), None);
+    }
+
+    /// A disk that was slow for a moment, or holes, were taken for a slow line.
+    #[test]
+    fn only_what_the_line_brings_counts() {
+        let start = Instant::now();
+        let mut speed = Speed::new();
+        let left = |speed: &mut Speed, tenths: u32, bytes| {
+            speed.look_busy(start + SECOND * tenths / 10, bytes, 4)
+        };
+        for tenths in 0..20 {
+            assert_eq!(left(&mut speed, tenths, u64::from(tenths) * MIB / 10), None);
+        }
+        speed.hold(start + 2 * SECOND);
+        speed.hold(start + 30 * SECOND);
+        // Two of four groups have come, at one a second.
+        let two_seconds = Some(2 * SECOND);
+        assert_eq!(left(&mut speed, 400, 2 * MIB), two_seconds);
+        speed.go_on(start + 50 * SECOND);
+        assert_eq!(left(&mut speed, 500, 2 * MIB), two_seconds);
+        speed.handle_holes();
+        assert_eq!(left(&mut speed, 540, 2 * MIB), None);
+        assert_eq!(left(&mut speed, 550, 2 * MIB), None);
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! Several connections that act as one transfer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use packhorse_protocol::message::{ReadWhat, Request};
+use packhorse_storage::disk::{Disk, DiskCall, DiskHook, Operation, Verdict};
 use packhorse_transport::dial::DialError;
 
 use crate::scene::{Clock, Scene, within};
@@ -160,6 +164,43 @@ fn others_bring_the_rest_where_the_first_connection_cannot_be_dialled_again() {
             assert_eq!(outcome.losses, 0);
             assert!(outcome.log.connections >= 5, "{}", outcome.log.connections);
         }
+    });
+}
+
+/// Holds up the write of `group` for longer than it takes to see that a line is slow.
+struct SlowDisk {
+    group: Vec<u8>,
+}
+
+impl DiskHook for SlowDisk {
+    fn before(&self, call: &DiskCall<'_>) -> io::Result<Verdict> {
+        if matches!(call.operation, Operation::Write { bytes, .. } if self.group.starts_with(bytes))
+        {
+            thread::sleep(Duration::from_secs(4));
+        }
+        Ok(Verdict::Proceed)
+    }
+}
+
+/// What had come behind a group that the disk was slow to take was given to others, and came again.
+#[test]
+fn a_slow_disk_is_not_taken_for_a_slow_connection() {
+    within(Clock::Real, || async {
+        let (mut tree, content) = (ServedTree::new(), noise(1, 2 * MIB));
+        tree.file("f", content.clone())
+            .file("g", noise(2, 30 * MIB));
+        let script = Script::wired(move |_| Wire {
+            dial_time: Duration::from_millis(100),
+            pace: Some((256 << 10, Duration::from_millis(10))),
+            ..Wire::default()
+        });
+        let mut scene = scene(tree.clone(), script);
+        let group = content[..MIB].to_vec();
+        scene.disk = Disk::with_hook(Arc::new(SlowDisk { group }));
+        let outcome = scene.run().await;
+        outcome.expect_all(&scene, "", &tree);
+        assert_eq!(outcome.log.groups("f"), [0, 1]);
+        assert_eq!(outcome.log.connections, 4);
     });
 }
 
