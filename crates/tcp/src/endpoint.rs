@@ -235,8 +235,8 @@ impl Endpoint {
     /// What was written is still sent. What TIME-WAIT has to remember needs much less than a
     /// connection.
     pub fn release(&mut self, now: Instant, id: ConnectionId) {
+        self.table.advance(id, Stage::Released);
         if let Some(entry) = self.table.get_mut(id) {
-            entry.stage = Stage::Released;
             entry.connection.close(now);
             self.touch(id);
         }

@@ -598,8 +598,10 @@ fn a_listener_takes_those_along_who_wait_for_it() {
     let client = net.connect();
     let beside = net.ends[CLIENT].connect(net.now, client_address(), other_address);
     net.pass(Duration::from_millis(50));
+    net.hear(stranger(1), syn(1, None));
     net.ends[SERVER].close_listener(net.now, listener);
     net.pass(Duration::from_millis(50));
+    assert_eq!(net.ends[SERVER].half_open(), 0);
     assert_eq!(net.state(CLIENT, client), Some(State::Closed));
     assert_eq!(net.state(CLIENT, beside.unwrap()), Some(State::Established));
     assert!(net.ends[SERVER].accept(other.unwrap()).is_some());
