@@ -110,7 +110,7 @@ impl ReceiveWindow {
     ///
     /// Behaviour 7: the edge moves by a segment or half of the buffer, or not at all.
     pub(super) fn field(&mut self, next: u64, unread: u64) -> u16 {
-        let wanted = next + self.capacity.saturating_sub(unread);
+        let wanted = self.offer_end(next, unread);
         let target = if wanted >= self.edge + self.step() {
             wanted
         } else {
@@ -131,15 +131,27 @@ impl ReceiveWindow {
 
     /// Whether a reader has made so much room that the peer should hear of it.
     pub(super) fn is_update_due(&self, next: u64, unread: u64) -> bool {
-        let wanted = next + self.capacity.saturating_sub(unread);
-        let gained = wanted.saturating_sub(self.edge);
+        let gained = self.offer_end(next, unread).saturating_sub(self.edge);
         let left = self.edge.saturating_sub(next);
         let worth = if left < 2 * u64::from(self.mss) {
             self.step()
         } else {
-            self.step().max(self.capacity / 4)
+            self.step().max(self.capacity.min(self.told_max()) / 4)
         };
         gained >= worth
+    }
+
+    /// Behind the last position that there is room for and the window can tell of.
+    ///
+    /// More than it can tell of would be an update that is always due, and says nothing: to the
+    /// peer a duplicate acknowledgement, three of which stand for a loss (RFC 5681 §2).
+    fn offer_end(&self, next: u64, unread: u64) -> u64 {
+        next + self.capacity.saturating_sub(unread).min(self.told_max())
+    }
+
+    /// The largest window that the field can tell of.
+    fn told_max(&self) -> u64 {
+        u64::from(u16::MAX) << self.shift
     }
 
     /// The least by which the edge moves (RFC 9293 §3.8.6.2.2, MUST-39).

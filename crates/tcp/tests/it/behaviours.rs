@@ -230,6 +230,32 @@ fn b07_window_update_after_the_reader_catches_up() {
     assert_eq!(lab.sent()[0].window, 20_000);
 }
 
+/// 7: a buffer larger than a window that is not scaled can tell of is no reason for updates: they
+/// would be duplicate acknowledgements to the peer.
+#[test]
+fn b07_no_window_update_that_says_nothing() {
+    let mut lab = Lab::established(&Config {
+        receive_buffer_bytes: 256 << 10,
+        receive_buffer_initial_bytes: 256 << 10,
+        ..plain()
+    });
+    for start in (1..40_000).step_by(1_000) {
+        lab.hear(say(start, 1).data(1_000));
+    }
+    for _ in 0..100 {
+        assert!(matches!(lab.connection.read(lab.now, 100), Read::Data(_)));
+        assert_eq!(lab.sent(), []);
+    }
+    // Once the window has become much smaller, the peer hears of the room.
+    let mut start = 40_001;
+    while start + 1_000 <= 256 << 10 {
+        lab.hear(say(start, 1).data(1_000));
+        start += 1_000;
+    }
+    lab.read();
+    assert_eq!(lab.sent()[0].window, u16::MAX);
+}
+
 /// 9: after a time-out the round trip of what was sent twice is not measured (Karn), and
 /// the doubled time-out stays until something is measured.
 #[test]
