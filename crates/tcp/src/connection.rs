@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::deadline::{Deadline, Reason};
 use crate::event::{Event, Failure};
 use crate::event_queue::EventQueue;
-use crate::handshake::Handshake;
+use crate::handshake::{self, Handshake};
 use crate::keep_alive::KeepAliveTimer;
 use crate::receiver::Receiver;
 use crate::sender::Sender;
@@ -118,9 +118,16 @@ impl Connection {
     /// What happened so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
+        let stamp_bytes = if self.timestamps.is_some() {
+            handshake::TIMESTAMPS_BYTES
+        } else {
+            0
+        };
+        let receive_mss = handshake::own_mss(&self.config, self.remote.ip()) - stamp_bytes;
         let mut stats = Stats {
             counters: self.stats,
             mss: u32::try_from(self.payload_max).unwrap_or(u32::MAX),
+            receive_mss: u32::try_from(receive_mss).unwrap_or(u32::MAX),
             receive_buffer: self.receiver.as_ref().map_or(0, Receiver::capacity),
             steps: self.receiver.as_ref().map_or(0, Receiver::steps),
             ..Stats::default()

@@ -34,6 +34,9 @@ pub struct Stats {
     pub pacing_rate: u64,
     /// The payload of a full segment to this peer, bytes; zero before its SYN.
     pub mss: u32,
+    /// The payload of a full segment from this peer, bytes: what our SYN says that we take, less
+    /// what timestamps take of it once they are agreed upon.
+    pub receive_mss: u32,
 }
 
 /// What a connection counts.

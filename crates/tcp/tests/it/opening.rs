@@ -1,8 +1,8 @@
 //! With whom a connection can be opened, and what its handshake is taken to say of the path.
 
 use packhorse_tcp::{
-    Connection, Ecn, Event, Failure, Flags, Instant, Packet, Read, Segment, SeqNumber, State,
-    answer_stranger,
+    Config, Connection, Ecn, Event, Failure, Flags, Instant, Options, Packet, Read, Segment,
+    SeqNumber, State, Timestamps, answer_stranger,
 };
 
 use crate::lab::{Lab, plain, say, syn_options};
@@ -90,4 +90,21 @@ fn only_a_lost_syn_makes_the_first_window_small() {
     assert_eq!(lab.pass_until_sent().0, 1_000);
     lab.hear(say(1, 1));
     assert_eq!(lab.write(20_000).len(), 1);
+}
+
+/// RFC 6691: each way has its own MSS, and timestamps take their share of both.
+#[test]
+fn what_a_full_segment_carries_differs_by_the_way() {
+    for (stamps, to_peer, from_peer) in [(false, 1_000, 1_460), (true, 988, 1_448)] {
+        let config = Config {
+            timestamps: stamps,
+            ..plain()
+        };
+        let options = Options {
+            timestamps: stamps.then_some(Timestamps { value: 1, echo: 0 }),
+            ..syn_options()
+        };
+        let stats = Lab::established_with(&config, options).connection.stats();
+        assert_eq!((stats.mss, stats.receive_mss), (to_peer, from_peer));
+    }
 }
