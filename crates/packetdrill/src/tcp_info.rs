@@ -62,7 +62,7 @@ pub(crate) fn encode(state: State, stats: &Stats) -> Vec<u8> {
         (stats.ssthresh / mss).min(i32::MAX.unsigned_abs().into()),
     );
     put(SND_CWND, stats.cwnd / mss);
-    put(ADVMSS, mss);
+    put(ADVMSS, stats.receive_mss.into());
     put(RCV_SPACE, stats.receive_buffer);
     put(TOTAL_RETRANS, counters.retransmits);
     put(SEGS_OUT, counters.segments_sent);
@@ -76,4 +76,22 @@ pub(crate) fn encode(state: State, stats: &Stats) -> Vec<u8> {
         info[at..at + 8].copy_from_slice(&value.to_ne_bytes());
     }
     info
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Linux's takes nothing of the peer's MSS into its own.
+    #[test]
+    fn each_way_has_its_own_mss() {
+        let stats = Stats {
+            mss: 524,
+            receive_mss: 1_448,
+            ..Stats::default()
+        };
+        let info = encode(State::Established, &stats);
+        let field = |at: usize| u32::from_ne_bytes(info[at..at + 4].try_into().unwrap());
+        assert_eq!((field(SND_MSS), field(ADVMSS)), (524, 1_448));
+    }
 }
