@@ -21,8 +21,11 @@ pub(crate) const CONNECTIONS_MAX: usize = 16;
 /// milliseconds of a busy processor.
 pub(crate) const FAR: Duration = Duration::from_millis(20);
 
-/// Dialling times between two looks at the rate: enough for new connections to come out of slow
-/// start.
+/// Dialling times between two looks at the rate.
+///
+/// Connections may still be in slow start then, and what grows by itself is taken for a reward. A
+/// rule that waits until it has settled costs a tenth and more where losses soon cut down the first
+/// connections (docs/speed.md, "Over a bad line").
 const LOOK_DIALS: u32 = 4;
 const LOOK_TIME_MIN: Duration = Duration::from_millis(500);
 
