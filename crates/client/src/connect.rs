@@ -1,5 +1,6 @@
 //! Dials a server and greets it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -254,6 +255,15 @@ impl<S: Stream> Conversation<S> {
         self.wait_for_greeting().await?;
         let (kind, body) = self.frame(SILENCE).await?;
         Ok(self.session.handle_frame(kind, body)?)
+    }
+
+    /// Waits for the end of a connection on which nothing is asked for; the server may say nothing
+    /// for as long as it likes, once it has greeted. What was read is kept when the call is dropped.
+    pub(crate) async fn until_ended(&mut self) -> Result<Infallible, ConnectError> {
+        self.wait_for_greeting().await?;
+        let next = self.frames.next(self.session.body_bytes_max()).await?;
+        let (kind, _) = next.ok_or(ConnectError::Closed)?;
+        Err(Violation::Unexpected(kind).into())
     }
 
     /// Whether the server has `feature`, which was offered to it.

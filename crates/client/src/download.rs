@@ -284,17 +284,27 @@ impl<D: Dial> Running<D> {
     ) -> Result<Option<Driver<'c, D::Stream>>, ConnectError> {
         let retry_for = self.crew.site.settings.retry_for;
         let mut patience = Patience::new(retry_for, progress(&self.crew));
+        let mut backoff = Backoff::default();
         loop {
-            let lost = match &mut driver {
-                None => None,
-                Some(running) => match running.run().await {
+            let mut lost = None;
+            if let Some(running) = &mut driver {
+                lost = match running.run().await {
                     Ok(Ended::Finished) => return Ok(driver),
                     Ok(Ended::Relieved) => None,
+                    // Nothing is lost with it.
+                    Err(error) if running.is_idle() && error.is_passing() => None,
                     Err(error) => Some(error),
-                },
-            };
+                };
+                if running.was_of_use() {
+                    backoff.handle_use();
+                }
+                if lost.is_some() || !running.was_of_use() {
+                    backoff.handle_failure();
+                }
+            }
             drop(driver);
-            let Some(conversation) = self.dial_again(lost, &mut patience).await? else {
+            let again = self.dial_again(lost, &mut patience, &mut backoff);
+            let Some(conversation) = again.await? else {
                 return Ok(None);
             };
             driver = Some(Driver::new(&self.crew, 0, conversation, None));
@@ -302,26 +312,29 @@ impl<D: Dial> Running<D> {
     }
 
     /// Dials again and again until a connection stands, all is done without it, or patience is at
-    /// its end. That of a connection that was not lost, but relieved, only begins once no other is
-    /// open.
+    /// its end. Behind a connection that was not lost, but relieved or idle, that only begins once
+    /// no other is open and there is something to ask for.
     async fn dial_again(
         &self,
         mut lost: Option<ConnectError>,
         patience: &mut Patience,
+        backoff: &mut Backoff,
     ) -> Result<Option<Conversation<D::Stream>>, ConnectError> {
         let site = &self.crew.site;
-        let mut backoff = Backoff::default();
         loop {
             let was_lost = lost.is_some();
             if let Some(error) = lost {
                 if !error.is_passing() {
                     return Err(error.after_reached());
                 }
-                let Some(wait) = patience.next_wait(progress(&self.crew)) else {
+                if !patience.goes_on(progress(&self.crew)) {
                     return Err(error);
-                };
+                }
                 site.observer.handle(Event::Lost { why: &error });
-                sleep(wait).await;
+            }
+            tokio::select! {
+                () = backoff.wait() => {}
+                () = site.plan.until_finished() => {}
             }
             // A server that takes no more clients says so in its greeting.
             let error = match self.connector.greet_with(0).await {
@@ -329,20 +342,14 @@ impl<D: Dial> Running<D> {
                 Err(error) => error,
             };
             // They leave once all is done, which must not be taken for a loss.
-            let others_go_on = site.totals.connections.load(Ordering::Relaxed) > 0;
             if error.is_passing() && site.plan.is_finished() {
                 return Ok(None);
             }
-            if was_lost || !others_go_on || !error.is_passing() {
-                lost = Some(error);
-                continue;
-            }
-            lost = None;
-            backoff.handle_failure(false);
-            tokio::select! {
-                () = backoff.wait() => {}
-                () = site.plan.until_finished() => {}
-            }
+            backoff.handle_failure();
+            let others_go_on = site.totals.connections.load(Ordering::Relaxed) > 0;
+            let can_wait = others_go_on || !site.plan.has_work();
+            let is_lost = was_lost || !can_wait || !error.is_passing();
+            lost = is_lost.then_some(error);
         }
     }
 
@@ -368,7 +375,10 @@ impl<D: Dial> Running<D> {
                 Some(ended) = tasks.join_next() => match ended {
                     Ok(Ok(())) => {}
                     Ok(Err(lost)) if lost.error.is_passing() => {
-                        backoff.handle_failure(lost.was_of_use);
+                        if lost.was_of_use {
+                            backoff.handle_use();
+                        }
+                        backoff.handle_failure();
                     }
                     // This server has something against it; what is open goes on.
                     _ => std::future::pending().await,
@@ -409,7 +419,7 @@ async fn work_beside<D: Dial>(
         Ok(Ended::Finished) => driver.leave().await,
         // What is still on its way over this connection is of no use.
         Ok(Ended::Relieved) => {}
-        Err(error) => return Err(lost(driver.has_answers())(error)),
+        Err(error) => return Err(lost(driver.was_of_use())(error)),
     }
     Ok(())
 }

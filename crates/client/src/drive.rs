@@ -66,7 +66,7 @@ pub(crate) struct Driver<'a, S> {
     /// taken meanwhile, so that a kill costs these, and what the system holds.
     turns: Arc<Semaphore>,
     tree_open: bool,
-    has_answers: bool,
+    was_of_use: bool,
     pace: Pace,
     speed: Speed,
 }
@@ -125,7 +125,7 @@ impl<'a, S: Stream> Driver<'a, S> {
             asked: asked.into_iter().collect(),
             turns: Arc::new(Semaphore::new(turns(crew.site.settings.connections))),
             tree_open,
-            has_answers: false,
+            was_of_use: false,
             pace,
             speed: Speed::new(),
         }
@@ -145,34 +145,43 @@ impl<'a, S: Stream> Driver<'a, S> {
                 Relief::At(at) => until = Some(until.map_or(at, |until| until.min(at))),
                 Relief::Now => return Ok(Ended::Relieved),
             }
-            let (owes, has_room) = (!self.asked.is_empty(), self.has_room());
+            let has_room = self.has_room();
             tokio::select! {
-                answer = self.next_answer(), if owes => {
+                answer = self.next_answer() => {
                     self.speed.hold(Instant::now());
                     self.handle_answer(answer?).await?;
                     self.speed.go_on(Instant::now());
                 }
                 // The plan holds the sender for as long as this runs.
-                _ = changes.changed(), if has_room || !owes => {}
+                _ = changes.changed(), if has_room => {}
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
             }
         }
     }
 
-    /// The next answer, once there is a place for it.
+    /// The next answer, once there is a place for it; without one to come, the connection's end.
     async fn next_answer(&mut self) -> Result<Answer, ConnectError> {
-        if let Some(Task::Read(Reader::Content(_), ..)) = self.asked.front() {
-            self.speed.hold(Instant::now());
-            // It is never closed.
-            let _ = self.turns.acquire().await;
-            self.speed.go_on(Instant::now());
+        match self.asked.front() {
+            None => match self.conversation.until_ended().await? {},
+            Some(Task::Read(Reader::Content(_), ..)) => {
+                self.speed.hold(Instant::now());
+                // It is never closed.
+                let _ = self.turns.acquire().await;
+                self.speed.go_on(Instant::now());
+            }
+            Some(_) => {}
         }
         self.conversation.answer().await
     }
 
-    /// Whether anything has come over this connection.
-    pub(crate) fn has_answers(&self) -> bool {
-        self.has_answers
+    /// Whether the server owes nothing over this connection.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.asked.is_empty()
+    }
+
+    /// Whether anything new has come over this connection.
+    pub(crate) fn was_of_use(&self) -> bool {
+        self.was_of_use
     }
 
     /// Says `last` to the server, and that this side leaves.
@@ -310,7 +319,7 @@ impl<'a, S: Stream> Driver<'a, S> {
     pub(crate) async fn handle_answer(&mut self, answer: Answer) -> Result<(), ConnectError> {
         if !matches!(answer, Answer::Page(_) | Answer::Failed(_)) {
             Totals::add(&self.crew.answers, 1);
-            self.has_answers = true;
+            self.was_of_use = true;
         }
         match (answer, self.asked.front()) {
             (Answer::Group(group), Some(Task::Read(Reader::Content(file), ..))) => {
@@ -468,11 +477,14 @@ impl<'a, S: Stream> Driver<'a, S> {
             cursor,
             ended,
         } = page;
+        let is_new = |item: &Item| !matches!(item, Item::Skipped { .. });
+        let is_of_use = ended || items.iter().any(is_new);
         let page = Entered::new(Arc::clone(&self.crew.site));
         let entered = self.crew.workers.run(move || page.enter(items));
         let mut entered = entered
             .await
             .map_err(|error| ConnectError::Lost(std::io::Error::other(error)))??;
+        self.was_of_use |= is_of_use;
         let content = Arc::new(content);
         while let Some(batch) = entered.next_batch(FILES_PER_JOB) {
             let bytes: usize = batch.iter().map(Entry::content_bytes).sum();

@@ -10,18 +10,37 @@ use tokio::time::{Instant, sleep_until};
 const BACKOFF: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
-/// How long to wait before a further connection is tried, behind one that was lost.
+/// Pauses between one dial and the next, which grow while no connection is of use.
+#[derive(Debug)]
+struct Pauses {
+    next: Duration,
+}
+
+impl Pauses {
+    const fn new() -> Self {
+        Self { next: BACKOFF }
+    }
+
+    /// The next one.
+    fn take(&mut self) -> Duration {
+        let pause = self.next;
+        self.next = (pause * 2).min(BACKOFF_MAX);
+        spread(pause)
+    }
+}
+
+/// How long to wait before a connection is tried in place of one that has ended.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     until: Instant,
-    wait: Duration,
+    pauses: Pauses,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
         Self {
             until: Instant::now(),
-            wait: BACKOFF,
+            pauses: Pauses::new(),
         }
     }
 }
@@ -37,13 +56,14 @@ impl Backoff {
         sleep_until(self.until).await;
     }
 
-    /// A connection was lost, after it had been of use or before.
-    pub(crate) fn handle_failure(&mut self, was_of_use: bool) {
-        self.wait = match was_of_use {
-            true => BACKOFF,
-            false => (self.wait * 2).min(BACKOFF_MAX),
-        };
-        self.until = Instant::now() + spread(self.wait);
+    /// A connection was lost, or could not be had.
+    pub(crate) fn handle_failure(&mut self) {
+        self.until = Instant::now() + self.pauses.take();
+    }
+
+    /// A connection was of use: that it stood and was greeted is not enough.
+    pub(crate) fn handle_use(&mut self) {
+        self.pauses = Pauses::new();
     }
 }
 
@@ -62,7 +82,7 @@ pub(crate) struct Patience {
     retry_for: Duration,
     lost_at: Option<Instant>,
     progress: u64,
-    wait: Duration,
+    pauses: Pauses,
 }
 
 impl Patience {
@@ -72,22 +92,23 @@ impl Patience {
             retry_for,
             lost_at: None,
             progress,
-            wait: BACKOFF,
+            pauses: Pauses::new(),
         }
     }
 
-    /// How long to wait before dialling again; `None` if that has gone on for too long.
+    /// How long to wait before dialling again, where nobody else makes progress; `None` if that has
+    /// gone on for too long.
     pub(crate) fn next_wait(&mut self, progress: u64) -> Option<Duration> {
+        self.goes_on(progress).then(|| self.pauses.take())
+    }
+
+    /// Whether to dial again behind a loss.
+    pub(crate) fn goes_on(&mut self, progress: u64) -> bool {
         if progress != self.progress {
             *self = Self::new(self.retry_for, progress);
         }
         let lost_at = *self.lost_at.get_or_insert_with(Instant::now);
-        if lost_at.elapsed() >= self.retry_for {
-            return None;
-        }
-        let wait = self.wait;
-        self.wait = (wait * 2).min(BACKOFF_MAX);
-        Some(spread(wait))
+        lost_at.elapsed() < self.retry_for
     }
 }
 

@@ -442,6 +442,12 @@ impl Plan {
         self.lock().stopped
     }
 
+    /// Whether there is something to ask for that no connection has asked for.
+    pub(crate) fn has_work(&self) -> bool {
+        let state = self.lock();
+        !state.tree_ended || !state.nothing_waits()
+    }
+
     /// Groups of large files that are not asked for yet.
     pub(crate) fn groups_waiting(&self) -> u64 {
         self.lock().groups_waiting()
@@ -513,12 +519,15 @@ impl State {
     }
 
     fn is_finished(&self) -> bool {
-        let nothing_waits = self.small.is_empty()
+        self.stopped || (self.tree_ended && self.nothing_waits() && self.busy == 0)
+    }
+
+    fn nothing_waits(&self) -> bool {
+        self.small.is_empty()
             && self.large.is_empty()
             && self.reads.is_empty()
             && self.confirms.is_empty()
-            && self.changed.is_empty();
-        self.stopped || (self.tree_ended && nothing_waits && self.busy == 0)
+            && self.changed.is_empty()
     }
 
     fn may_ask_for_page(&self, slot: usize) -> bool {

@@ -15,6 +15,7 @@ mod disks;
 mod endings;
 mod existing;
 mod honest;
+mod idle;
 mod lies;
 mod mutation;
 mod names;

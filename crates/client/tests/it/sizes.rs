@@ -134,7 +134,7 @@ fn an_answer_covers_what_was_asked_for_and_no_more() {
     };
     let range = "it used a range of groups that cannot be";
     let unexpected = "it sent a Done message where none may come";
-    let cases: [(&str, Lie, &str); 10] = [
+    let cases: [(&str, Lie, &str); 9] = [
         (
             "the first group is left out",
             |answers| drop(answers.remove(0)),
@@ -154,11 +154,6 @@ fn an_answer_covers_what_was_asked_for_and_no_more() {
         (
             "one group more",
             |answers| answers.insert(3, answers[2].clone()),
-            range,
-        ),
-        (
-            "groups behind the end",
-            |answers| answers.extend(answers.clone()),
             range,
         ),
         (
@@ -188,6 +183,12 @@ fn an_answer_covers_what_was_asked_for_and_no_more() {
             let (_, outcome) = read_with(lie).await;
             assert_eq!(outcome.summary(), violation(expected), "{what}");
         }
+        let (_, outcome) = read_with(|answers| answers.extend(answers.clone())).await;
+        // It lies with the disk whether the file's state is asked for by then.
+        let told = outcome.summary();
+        let idle = "it sent a Group message where none may come";
+        let is_told = [range, idle].map(violation).contains(&told);
+        assert!(is_told, "groups behind the end: {told}");
     });
 }
 
