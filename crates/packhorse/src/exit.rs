@@ -30,7 +30,7 @@ pub(crate) enum Exit {
 pub(crate) type Outcome = Result<Exit, CommandError>;
 
 /// Why a command could not go on.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct CommandError {
     /// The code that says so to a script.
     pub(crate) exit: Exit,

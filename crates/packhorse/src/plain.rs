@@ -57,6 +57,13 @@ struct Saved {
     bytes: u64,
 }
 
+/// Why a file was not saved.
+struct Unsaved {
+    failure: CommandError,
+    /// It says which file.
+    names_file: bool,
+}
+
 impl PlainServer {
     fn new(place: HostPort, silence: Duration, rate_limit: Option<u64>) -> Self {
         Self {
@@ -92,7 +99,7 @@ impl PlainServer {
         expect: Option<ContentHash>,
         is_last: bool,
         folder: &Folder,
-    ) -> Result<Saved, CommandError> {
+    ) -> Result<Saved, Unsaved> {
         let job = JobName::new(
             format!("plain://{}", self.place).as_bytes(),
             name.as_bytes(),
@@ -115,7 +122,7 @@ impl PlainServer {
             let found = file.content_hash();
             if let Some(expected) = expect.filter(|expected| *expected != found) {
                 let failure = Failure::Unexpected { expected, found };
-                return Err(CommandError::new(Exit::Integrity, &failure));
+                return Err(CommandError::new(Exit::Integrity, &failure).into());
             }
             let placed = folder.work(move || file.finish()).await?;
             folder.totals.files_fetched.fetch_add(1, Ordering::Relaxed);
@@ -175,6 +182,25 @@ impl PlainServer {
     }
 }
 
+impl Unsaved {
+    /// Names the file once.
+    fn about(self, name: &PlainName) -> CommandError {
+        match self.names_file {
+            true => self.failure,
+            false => self.failure.about(name),
+        }
+    }
+}
+
+impl From<CommandError> for Unsaved {
+    fn from(failure: CommandError) -> Self {
+        Self {
+            failure,
+            names_file: false,
+        }
+    }
+}
+
 impl Folder {
     fn new(
         path: &Path,
@@ -196,7 +222,7 @@ impl Folder {
         &self,
         job: &JobName,
         path: &RelativePath,
-    ) -> Result<(Destination, StreamedFile), CommandError> {
+    ) -> Result<(Destination, StreamedFile), Unsaved> {
         self.totals.files_seen.fetch_add(1, Ordering::Relaxed);
         let (folder, options, exists) = (self.path.clone(), self.options, self.exists);
         let (job, path) = (*job, path.clone());
@@ -221,7 +247,7 @@ impl Folder {
         fetch: &mut PlainFetch<'_, ClearDialer>,
         mut file: StreamedFile,
         throttle: Option<&Throttle>,
-    ) -> Result<StreamedFile, CommandError> {
+    ) -> Result<StreamedFile, Unsaved> {
         while let Some(bytes) = fetch.next().await.map_err(|error| explain(&error))? {
             if let Some(throttle) = throttle {
                 throttle.pass(bytes.len()).await;
@@ -262,13 +288,16 @@ fn unusable(error: &DestinationError) -> CommandError {
     CommandError::new(Exit::LocalIo, files::destination(error))
 }
 
-fn unwritten(error: &EntryError, exists: fn() -> Text) -> CommandError {
+fn unwritten(error: &EntryError, exists: fn() -> Text) -> Unsaved {
     if error.is_refusal_to_overwrite() {
-        return CommandError::new(Exit::SomeFailed, exists());
+        return CommandError::new(Exit::SomeFailed, exists()).into();
     }
     let exit = match error.is_local_io() {
         true => Exit::LocalIo,
         false => Exit::SomeFailed,
     };
-    CommandError::new(exit, error)
+    Unsaved {
+        failure: CommandError::new(exit, error),
+        names_file: true,
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use packhorse_protocol::plain_address::PlainName;
 
-use super::{Folder, PlainServer, Saved};
+use super::{Folder, PlainServer, Saved, Unsaved};
 use crate::cat::Shape;
 use crate::events::{EventLog, PathText, Record};
 use crate::exit::{CommandError, Exit, Outcome};
@@ -123,7 +123,7 @@ impl PlainGet<'_> {
     /// A file that was taken for complete was not.
     fn handle_rest(&mut self, name: &PlainName) {
         let failure = CommandError::new(Exit::SomeFailed, words::incomplete());
-        self.handle_failure(name, failure);
+        self.handle_failure(name, failure.into());
     }
 
     async fn fetch(&mut self, server: &mut PlainServer, file: &PlainFile, is_last: bool) {
@@ -150,7 +150,7 @@ impl PlainGet<'_> {
                 self.handle_saved(server, &saved);
                 None
             }
-            Err(failure) => Some(self.handle_failure(name, failure)),
+            Err(unsaved) => Some(self.handle_failure(name, unsaved)),
         };
         let (exit, why) = match failure {
             None => (Exit::Done, None),
@@ -178,15 +178,15 @@ impl PlainGet<'_> {
         }
     }
 
-    fn handle_failure(&mut self, name: &PlainName, failure: CommandError) -> CommandError {
+    fn handle_failure(&mut self, name: &PlainName, unsaved: Unsaved) -> CommandError {
+        let failure = unsaved.failure.clone();
         self.so_far.failed += 1;
         self.exit = self.exit.and(failure.exit);
         self.events.write(&Record::Failed {
             path: PathText::new(name.as_bytes()),
             why: failure.error.english().to_owned(),
         });
-        let failed = Text::of_name(name).because(failure.error.clone());
-        self.progress.complain(failed);
+        self.progress.complain(unsaved.about(name).error);
         failure
     }
 }

@@ -93,12 +93,9 @@ impl PlainShell {
         let saved = interruptible(&self.runtime, self.is_interactive, saving);
         let saved = saved
             .unwrap_or_else(|| {
-                Err(CommandError::new(
-                    Exit::SomeFailed,
-                    text::shell::interrupted(),
-                ))
+                Err(CommandError::new(Exit::SomeFailed, text::shell::interrupted()).into())
             })
-            .map_err(|failure| failure.about(&name))?;
+            .map_err(|unsaved| unsaved.about(&name))?;
         if let Some(doubt) = self.server.doubt(&saved) {
             say(doubt);
         }

@@ -124,8 +124,12 @@ impl Worded for io::Error {
         };
         match self.raw_os_error() {
             Some(code) => Some(format!("{words}（系统错误 {code}）")),
-            // What a library put there instead of the system's answer says more than its kind.
-            None => self.get_ref().is_none().then(|| words.to_owned()),
+            // What a library put there instead of the system's answer says more than its kind,
+            // unless all that it can say is that the other side has gone.
+            None => {
+                let is_all = self.get_ref().is_none() || self.kind() == ErrorKind::UnexpectedEof;
+                is_all.then(|| words.to_owned())
+            }
         }
     }
 }
@@ -540,6 +544,10 @@ mod tests {
             (io::Error::from_raw_os_error(28), "磁盘已满（系统错误 28）"),
             (io::Error::from(full), "磁盘已满"),
             (io::Error::new(full, "the third disk"), "the third disk"),
+            (
+                io::Error::new(ErrorKind::UnexpectedEof, "it was cut off"),
+                "连接提前结束",
+            ),
         ];
         for (error, expected) in cases {
             let chinese = Language::Chinese.render(|| Text::from(error).to_string());

@@ -1,9 +1,11 @@
 //! Who reads Chinese is told nothing in English.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
+use std::thread;
 
 use rustix::process::Signal;
 
@@ -172,6 +174,34 @@ fn a_lost_connection_is_told_of_in_chinese() {
     server.running.signal(Signal::KILL);
     let ended = client.wait().code(3).says("；正在重新连接");
     check(&ended);
+}
+
+/// An HTTP server without TLS, and one that has no protocol in common.
+#[test]
+fn what_is_no_packhorse_is_told_of_in_chinese() {
+    let sandbox = Sandbox::new();
+    let no_tls: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+    let alert = b"\x15\x03\x03\0\x02\x02\x78";
+    for (answer, said) in [
+        (no_tls, "（它发来的不是 TLS）"),
+        (alert, "（它中止了 TLS 握手：NoApplicationProtocol）"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("ph://{}/", listener.local_addr().unwrap());
+        let answering = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(answer).unwrap();
+            // Until the client has left: a close with its words unread would be a reset.
+            let _ = io::copy(&mut stream, &mut io::sink());
+        });
+        check(
+            &sandbox
+                .run_in_chinese(&["get", &address])
+                .code(3)
+                .says(said),
+        );
+        answering.join().unwrap();
+    }
 }
 
 #[test]

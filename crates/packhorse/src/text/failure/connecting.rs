@@ -3,8 +3,9 @@
 use std::io;
 
 use packhorse_client::connect::ConnectError;
+use packhorse_protocol::frame::FrameError;
 use packhorse_protocol::message::Denial;
-use packhorse_protocol::session::GreetingError;
+use packhorse_protocol::session::{GreetingError, Violation};
 use packhorse_transport::accept::{AcceptError, OpenError};
 use packhorse_transport::dial::{DialError, Stage};
 
@@ -28,7 +29,7 @@ impl Worded for OpenError {
             Self::IdentityRefused => "它要找的是另一个身份：它的地址属于别的服务器或已经过时，\
                                       或者它是尚未获准信任本服务器的浏览器"
                 .into(),
-            Self::Tls(error) => format!("TLS 握手失败：{}", chinese(error)),
+            Self::Tls(error) => format!("TLS 握手失败：{}", chinese_of_handshake(error)),
             Self::Io(error) => format!("连接在建立之前中断：{}", chinese(error)),
         })
     }
@@ -71,7 +72,7 @@ impl Worded for DialError {
             }
             Self::NotPackhorse { place, source } => format!(
                 "在 {place} 应答的不是此版本的 Packhorse 服务器（{}）",
-                chinese(source)
+                chinese_of_handshake(source)
             ),
             Self::WrongIdentity {
                 place,
@@ -85,7 +86,7 @@ impl Worded for DialError {
             }
             Self::Damaged { place, source } => format!(
                 "与 {place} 的安全连接失败：传输的数据在途中受损（{}）",
-                chinese(source)
+                chinese_of_handshake(source)
             ),
             Self::Io { place, source } => format!("与 {place} 的连接失败：{}", chinese(source)),
             _ => return None,
@@ -98,7 +99,7 @@ impl Worded for ConnectError {
         Some(match self {
             Self::Dial(error) => chinese(error),
             Self::Greeting(error) => chinese(error),
-            Self::Violation(violation) => format!("服务器违反了协议：{violation}"),
+            Self::Violation(violation) => format!("服务器违反了协议：{}", chinese(violation)),
             Self::Lost(error) => format!("连接中断：{}", chinese(error)),
             Self::Closed => "服务器没有发完就关闭了连接".into(),
             Self::Silent(time) => format!("服务器已有 {} 秒没有任何应答", time.as_secs()),
@@ -108,6 +109,26 @@ impl Worded for ConnectError {
                 chinese(&**error)
             ),
             Self::Deaf(time) => format!("服务器已有 {} 秒没有接收任何数据", time.as_secs()),
+        })
+    }
+}
+
+impl Worded for Violation {
+    fn in_chinese(&self) -> Option<String> {
+        Some(match self {
+            Self::Frame(FrameError::UnknownType(kind)) => format!("它发来了未知类型 {kind} 的消息"),
+            Self::Frame(FrameError::TooLong { length, max }) => {
+                format!("它要发来 {length} 字节的消息，而最多允许 {max} 字节")
+            }
+            Self::Malformed(kind) => format!("它的 {kind:?} 消息格式有误"),
+            Self::Unexpected(kind) => format!("它在不该发送 {kind:?} 消息时发来了一条"),
+            Self::TooManyRequests => "它同时提出的请求超过了允许的数目".into(),
+            Self::TooManyTrees => "它打开的目录树超过了允许的数目，或重复打开了同一棵".into(),
+            Self::UnknownTree => "它请求了未曾打开的目录树".into(),
+            Self::Range => "它使用了不可能存在的范围".into(),
+            Self::TreeOrder => "它没有按顺序发送目录树的条目".into(),
+            Self::Patterns => "它发来了无法使用的模式".into(),
+            Self::Excess => "它发来的内容超出了所请求的".into(),
         })
     }
 }
@@ -132,6 +153,22 @@ fn chinese_of_lookup(error: &io::Error) -> String {
         _ if said.contains("not known") || said.contains("No address") => "没有这个名字".into(),
         _ if said.contains("Temporary failure") => "名字解析暂时失败".into(),
         _ => chinese(error),
+    }
+}
+
+/// What the other side did in place of the handshake, as the TLS engine and its users have it. An
+/// alert keeps its name.
+fn chinese_of_handshake(error: &io::Error) -> String {
+    let said = error.to_string();
+    match said.as_str() {
+        "it did not agree to the protocol" => "它没有同意使用该协议".into(),
+        "it showed no certificate" => "它没有出示证书".into(),
+        "cannot decrypt peer's message" => "无法解密它发来的数据".into(),
+        _ if said.starts_with("received corrupt message") => "它发来的不是 TLS".into(),
+        _ => match said.strip_prefix("received fatal alert: ") {
+            Some(alert) => format!("它中止了 TLS 握手：{alert}"),
+            None => chinese(error),
+        },
     }
 }
 
