@@ -45,10 +45,6 @@ pub const FILES_PER_REQUEST_MAX: usize = 1024;
 /// A file larger than this is never sent in line.
 pub const INLINE_BYTES_MAX: u64 = 256 << 10;
 
-/// A page is sent once it holds this many bytes; one more file may follow, so that it always fits
-/// into a frame.
-pub const PAGE_BYTES_TARGET: usize = 128 << 10;
-
 /// Items in one page.
 pub const PAGE_ITEMS_MAX: usize = 4096;
 

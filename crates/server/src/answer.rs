@@ -11,7 +11,7 @@ use packhorse_protocol::frame::{FRAME_HEADER_BYTES, FrameType};
 use packhorse_protocol::limits::GROUP_BYTES;
 use packhorse_protocol::message::{
     Completion, Done, FetchRequest, Hole, MeasureRequest, MeasureWhat, Measured, ReadRequest,
-    ReadWhat, Request, TreeRequest, encode, filler,
+    ReadWhat, Request, TreeRequest, encode, filler, group_frame_bytes,
 };
 use packhorse_protocol::path::RelativePath;
 use packhorse_storage::source::{FileState, SourceFile};
@@ -25,7 +25,7 @@ use tracing::{debug, info};
 use crate::connection::{ConnectionError, rate};
 use crate::groups::{self, Extent, Opened};
 use crate::measuring;
-use crate::pages::{self, OpenTree};
+use crate::pages::{self, MadePage, OpenTree};
 use crate::queue::RequestQueue;
 use crate::sending::send;
 use crate::serve::Shared;
@@ -43,7 +43,7 @@ pub(crate) struct Answerer<'a, A: Accept> {
 }
 
 /// A page that is being made ahead of its request.
-type Tree = Ahead<Option<(OpenTree, Vec<u8>)>>;
+type Tree = Ahead<Option<(OpenTree, MadePage)>>;
 
 /// Work that is done ahead; unless it has begun, it is not done once nobody waits for it.
 struct Ahead<T>(JoinHandle<T>);
@@ -159,14 +159,20 @@ impl<'a, A: Accept> Answerer<'a, A> {
             .flatten()
             .ok_or(ConnectionError::NoWorkers)?;
         self.make_page(number, tree);
-        self.send(&page).await
+        self.send(&page.frame).await?;
+        page.give_back(&self.shared.buffers);
+        Ok(())
     }
 
     /// Begins to make the next page of a tree.
     fn make_page(&mut self, number: u32, tree: OpenTree) {
+        let room = tree.has_content().then(|| self.take_room_ahead()).flatten();
         let workers = Arc::clone(&self.shared.workers);
-        let page =
-            tokio::spawn(async move { workers.run(move || pages::next_page(tree)).await.ok() });
+        let buffers = Arc::clone(&self.shared.buffers);
+        let page = tokio::spawn(async move {
+            let made = workers.run(move || pages::next_page(tree, room, &buffers));
+            made.await.ok()
+        });
         self.trees.insert(number, Ahead(page));
     }
 
@@ -174,13 +180,15 @@ impl<'a, A: Accept> Answerer<'a, A> {
         let mut paths = VecDeque::from(request.paths);
         while !paths.is_empty() {
             let (source, options) = (Arc::clone(&self.shared.source), request.options);
+            let buffer = self.shared.buffers.take(group_frame_bytes(GROUP_BYTES));
             let work = move || {
-                let frame = pages::next_contents(&*source, options, &mut paths);
+                let frame = pages::next_contents(&*source, options, &mut paths, buffer);
                 (frame, paths)
             };
             let (frame, rest) = self.shared.work(work).await?;
             paths = rest;
             self.send(&frame).await?;
+            self.shared.buffers.give(frame);
         }
         Ok(())
     }
@@ -347,10 +355,12 @@ impl<'a, A: Accept> Answerer<'a, A> {
         if waiting > self.shared.settings.limits.groups_ahead {
             return None;
         }
-        Arc::clone(&self.shared.ahead)
-            .try_acquire_owned()
-            .ok()
-            .map(Some)
+        self.take_room_ahead().map(Some)
+    }
+
+    /// Room for one more frame that is made ahead of its turn, if all clients together leave any.
+    fn take_room_ahead(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.shared.ahead).try_acquire_owned().ok()
     }
 
     /// Begins to read a group into the frame that carries it. `permit` comes back with that: it

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use packhorse_protocol::limits::{FRAME_BYTES_MAX, INLINE_BYTES_MAX, XATTR_BYTES_MAX};
+
 /// How long to wait for a descriptor to be given back.
 pub(crate) const EXHAUSTED_WAIT: Duration = Duration::from_millis(10);
 
@@ -29,6 +31,18 @@ pub const FAREWELL_TIME: Duration = Duration::from_secs(2);
 /// What is hashed or encrypted at once for a client that measures, before a disk worker does
 /// something for somebody else, in groups.
 pub(crate) const MEASURED_GROUPS_AT_ONCE: u64 = 8;
+
+/// A page is sent once it holds this many bytes; one more entry may follow.
+pub(crate) const PAGE_BYTES: usize = 128 << 10;
+
+/// The same of what carries content, where memory allows: each frame costs both sides several
+/// changes of thread, which is what small files are limited by.
+pub(crate) const CONTENT_PAGE_BYTES: usize = 512 << 10;
+
+/// The largest entry fits into a frame behind a page that is not full yet.
+const _: () = assert!(
+    CONTENT_PAGE_BYTES + INLINE_BYTES_MAX as usize + XATTR_BYTES_MAX + (64 << 10) < FRAME_BYTES_MAX
+);
 
 /// The limits of a server. What each request may ask for is in
 /// [`packhorse_protocol::limits`].

@@ -8,15 +8,20 @@ use packhorse_protocol::content::ContentHash;
 use packhorse_protocol::entry::{FileInfo, Refusal};
 use packhorse_protocol::filter::Filter;
 use packhorse_protocol::frame::{FrameBuilder, FrameType};
-use packhorse_protocol::limits::{INLINE_BYTES_MAX, PAGE_BYTES_TARGET, PAGE_ITEMS_MAX};
-use packhorse_protocol::message::{Blob, EntryOptions, FetchItem, Inline, PageItem, TreeRequest};
+use packhorse_protocol::limits::{GROUP_BYTES, INLINE_BYTES_MAX, PAGE_ITEMS_MAX};
+use packhorse_protocol::message::{
+    Blob, EntryOptions, FetchItem, Inline, PageItem, TreeRequest, group_frame_bytes,
+};
 use packhorse_protocol::path::{Name, RelativePath};
 use packhorse_storage::clock::wall_clock;
 use packhorse_storage::read::read_small;
 use packhorse_storage::source::{Found, Source};
 use packhorse_storage::walk::{TreeWalk, WalkItem, WalkOptions};
+use packhorse_transport::frame_buffers::FrameBuffers;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::groups::refusal;
+use crate::limits::{CONTENT_PAGE_BYTES, PAGE_BYTES};
 
 /// A page or frame of contents is sent, short as it may be, when it has taken this long: a client
 /// that waits behind a slow disk must not take the server for dead.
@@ -31,8 +36,13 @@ pub(crate) struct OpenTree {
 }
 
 impl OpenTree {
+    /// Whether its pages carry the content of small files.
+    pub(crate) fn has_content(&self) -> bool {
+        self.inline_bytes_max > 0
+    }
+
     fn sends_in_line(&self, info: &FileInfo) -> bool {
-        self.inline_bytes_max > 0 && info.size <= self.inline_bytes_max
+        self.has_content() && info.size <= self.inline_bytes_max
     }
 }
 
@@ -63,25 +73,69 @@ pub(crate) fn open(source: &Arc<dyn Source>, request: &TreeRequest) -> Result<Op
     })
 }
 
-/// Makes the frame of the next page.
-pub(crate) fn next_page(mut tree: OpenTree) -> (OpenTree, Vec<u8>) {
+/// The frame of a page that was made ahead, and the memory that it was given if it is a large one.
+pub(crate) struct MadePage {
+    pub(crate) frame: Vec<u8>,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl MadePage {
+    /// Gives back its memory.
+    pub(crate) fn give_back(self, buffers: &FrameBuffers) {
+        if self.room.is_some() {
+            buffers.give(self.frame);
+        }
+    }
+}
+
+/// Makes the next page, a large one if there is `room` for it.
+pub(crate) fn next_page(
+    mut tree: OpenTree,
+    room: Option<OwnedSemaphorePermit>,
+    buffers: &FrameBuffers,
+) -> (OpenTree, MadePage) {
+    let (target, buffer) = match room {
+        Some(_) => (
+            CONTENT_PAGE_BYTES,
+            buffers.take(group_frame_bytes(GROUP_BYTES)),
+        ),
+        None => (PAGE_BYTES, Vec::with_capacity(PAGE_BYTES)),
+    };
+    let frame = fill_page(&mut tree, target, buffer);
+    let made = match room {
+        Some(_) if frame.len() <= PAGE_BYTES => {
+            // It may wait for its request for long.
+            let small = MadePage {
+                frame: frame.as_slice().to_owned(),
+                room: None,
+            };
+            buffers.give(frame);
+            small
+        }
+        room => MadePage { frame, room },
+    };
+    (tree, made)
+}
+
+/// Makes the frame of the next page in the memory of `buffer`.
+fn fill_page(tree: &mut OpenTree, target: usize, buffer: Vec<u8>) -> Vec<u8> {
     let start = Instant::now();
-    let mut frame = FrameBuilder::new(FrameType::Page, PAGE_BYTES_TARGET);
+    let mut frame = FrameBuilder::within(FrameType::Page, buffer);
     let mut items = 0;
-    while items < PAGE_ITEMS_MAX && frame.body_length() < PAGE_BYTES_TARGET {
+    while items < PAGE_ITEMS_MAX && frame.body_length() < target {
         let Some(item) = tree.walk.next() else {
             frame.append(&PageItem::End);
             break;
         };
         let length = frame.body_length();
-        append_item(&mut frame, &mut tree, item);
+        append_item(&mut frame, tree, item);
         // What has gone meanwhile is not told, and a page without items is none.
         items += usize::from(frame.body_length() > length);
         if items > 0 && start.elapsed() > FRAME_TIME {
             break;
         }
     }
-    (tree, frame.finish())
+    frame.finish()
 }
 
 fn append_item(frame: &mut FrameBuilder, tree: &mut OpenTree, item: WalkItem) {
@@ -146,23 +200,25 @@ fn append_small(frame: &mut FrameBuilder, tree: &mut OpenTree, name: Name) {
     }
 }
 
-/// Makes a frame of the content of the first of `paths`, and takes those away.
+/// Makes a frame of the content of the first of `paths` in the memory of `buffer`, and takes those
+/// away.
 pub(crate) fn next_contents(
     source: &dyn Source,
     options: EntryOptions,
     paths: &mut VecDeque<RelativePath>,
+    buffer: Vec<u8>,
 ) -> Vec<u8> {
     let start = Instant::now();
-    let mut frame = FrameBuilder::new(FrameType::Contents, PAGE_BYTES_TARGET);
-    let mut buffer = Vec::new();
-    while frame.body_length() < PAGE_BYTES_TARGET
+    let mut frame = FrameBuilder::within(FrameType::Contents, buffer);
+    let mut content = Vec::new();
+    while frame.body_length() < CONTENT_PAGE_BYTES
         && (frame.body_length() == 0 || start.elapsed() <= FRAME_TIME)
         && let Some(path) = paths.pop_front()
     {
-        match read(source, &path, options, &mut buffer) {
+        match read(source, &path, options, &mut content) {
             Ok(info) => frame.append(&FetchItem::File {
                 info,
-                content: inline(&buffer),
+                content: inline(&content),
             }),
             Err(refusal) => frame.append(&FetchItem::Failed { refusal }),
         }

@@ -147,6 +147,17 @@ pub(crate) fn tree(number: u32, at: &str) -> Request {
     tree_behind(number, at, None)
 }
 
+/// Asks for the tree 1 with the content of all small files.
+pub(crate) fn tree_inline(at: &str) -> Request {
+    let Request::Tree(request) = tree(1, at) else {
+        unreachable!("it asks for a tree");
+    };
+    Request::Tree(TreeRequest {
+        inline_bytes_max: 1 << 20,
+        ..request
+    })
+}
+
 pub(crate) fn tree_behind(number: u32, at: &str, cursor: Option<Cursor>) -> Request {
     Request::Tree(TreeRequest {
         tree: number,

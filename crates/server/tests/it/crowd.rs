@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use packhorse_protocol::message::Request;
+use packhorse_protocol::session::{Answer, Item};
 use packhorse_server::Limits;
 use packhorse_storage::disk::{Disk, Operation, Verdict};
 
-use crate::client::{Client, read, tree};
+use crate::client::{Client, read, tree, tree_inline};
 use crate::served::{Clock, Served, Setup, Tree, disk_with, within};
 
 const MIB: u64 = 1 << 20;
@@ -139,6 +140,56 @@ fn pages_are_made_one_ahead_and_no_more() {
         drop(clients);
         assert_eq!(work.settled(&served).await.1, statuses);
         served.expect_good_service().await;
+    });
+}
+
+/// Bytes of content in each page of the tree.
+async fn page_bytes(client: &mut Client) -> Vec<usize> {
+    let mut request = tree_inline("");
+    let mut pages = Vec::new();
+    loop {
+        let Answer::Page(page) = client.asked(&request).await else {
+            panic!("no page");
+        };
+        let contents = page.items.iter().map(|item| match item {
+            Item::File { content, .. } => content.as_ref().map_or(0, |(bytes, _)| bytes.len()),
+            _ => 0,
+        });
+        pages.push(contents.sum());
+        if page.ended {
+            return pages;
+        }
+        request = Request::More { tree: 1 };
+    }
+}
+
+#[test]
+fn content_comes_in_large_pages_where_memory_allows() {
+    within(Clock::Real, || async {
+        for (ahead_mib, largest) in [(0, 144), (1, 512), (64, 512)] {
+            let setup = Setup {
+                limits: Limits {
+                    ahead_bytes: ahead_mib << 20,
+                    ..Limits::default()
+                },
+                ..Setup::default()
+            };
+            let names = (0..39).map(|n| format!("{n:02}"));
+            let content = names.fold(Tree::new(), |tree, name| tree.file(&name, [7; 16 << 10]));
+            let served = setup.serve(content);
+            let mut clients = Vec::new();
+            // Who has its tree still open takes no room from the next one.
+            for _ in 0..3 {
+                let mut client = served.admitted_with(1 << 20).await;
+                let pages = page_bytes(&mut client).await;
+                assert_eq!(pages.iter().sum::<usize>(), 39 * (16 << 10));
+                let found = pages.iter().max().copied().unwrap_or_default();
+                // A few bytes of each entry beside its content end a page one file earlier.
+                let expected = (largest - 16) << 10..=largest << 10;
+                assert!(expected.contains(&found), "{ahead_mib} MiB: {pages:?}");
+                clients.push(client);
+            }
+        }
     });
 }
 

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use packhorse_protocol::entry::Refusal;
-use packhorse_protocol::message::{EntryOptions, ReadWhat, Request, TreeRequest};
+use packhorse_protocol::message::{ReadWhat, Request};
 use packhorse_protocol::session::{Answer, Fetched, Item};
 use packhorse_storage::disk::{DiskCall, Opening, Operation, Verdict};
 use rustix::io::Errno;
 
-use crate::client::{fetch, path, read, read_what, tree};
+use crate::client::{fetch, read, read_what, tree, tree_inline};
 use crate::served::{Clock, Served, Setup, Tree, disk_with, within};
 
 /// A server whose disk fails with `errno` where `fails` says so, while the switch is on.
@@ -33,18 +33,6 @@ fn failing(
     let tree = Tree::new().file("a", "1").large("bad", 3).file("c", "3");
     let served = setup.serve(tree.file("bad-small", "2").file("d/bad-inside", "x"));
     (served, switch)
-}
-
-fn inline(at: &str) -> Request {
-    Request::Tree(TreeRequest {
-        tree: 1,
-        path: path(at),
-        options: EntryOptions::default(),
-        recursive: true,
-        inline_bytes_max: 1 << 20,
-        patterns: Default::default(),
-        cursor: None,
-    })
 }
 
 fn is_bad(call: &DiskCall<'_>) -> bool {
@@ -80,7 +68,7 @@ fn a_file_that_cannot_be_opened_is_its_own_misfortune() {
             assert!(matches!(files[0], Fetched::File { .. }));
             assert!(matches!(files[1], Fetched::Failed { refusal: found } if found == refusal));
             assert!(matches!(files[2], Fetched::File { .. }));
-            let Answer::Page(page) = client.asked(&inline("")).await else {
+            let Answer::Page(page) = client.asked(&tree_inline("")).await else {
                 panic!("no page");
             };
             let told: Vec<_> = page.items.iter().map(told).collect();
@@ -254,7 +242,7 @@ fn files_that_vanish_leave_no_empty_page() {
         }
         let served = setup.serve(content);
         let mut client = served.admitted().await;
-        let mut answer = client.asked(&inline("")).await;
+        let mut answer = client.asked(&tree_inline("")).await;
         let mut items = 0;
         loop {
             let Answer::Page(page) = answer else {
