@@ -19,6 +19,9 @@ const FACTOR: u32 = 3;
 /// repair.
 const RECENT: Duration = Duration::from_secs(2);
 
+/// What the end of an answer takes: so much is missing where no more than that is.
+const END_BYTES: u64 = 64;
+
 /// How often that is looked at.
 pub(crate) const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
@@ -91,8 +94,8 @@ impl Speed {
         (!time.is_zero()).then(|| rate(bytes, time))
     }
 
-    /// `bytes` have come in all, and `groups` are under way. How long these will take, if that is
-    /// known.
+    /// `bytes` have come in all, and `groups` are under way, or only the ends of their reads. How
+    /// long these will take, if that is known.
     pub(crate) fn look_busy(&mut self, now: Instant, bytes: u64, groups: u64) -> Option<Duration> {
         if self.since.is_none() {
             self.since = Some(Mark { at: now, bytes });
@@ -119,6 +122,7 @@ impl Speed {
         let first = self.marks.front()?;
         let time = now - first.at;
         let missing = (groups * GROUP_BYTES as u64).saturating_sub(bytes - self.whole);
+        let missing = missing.max(END_BYTES);
         (time >= RECENT).then(|| time_for(missing, rate(bytes - first.bytes, time)))
     }
 }
@@ -196,6 +200,24 @@ mod tests {
         speed.handle_holes();
         assert_eq!(left(&mut speed, 540, 2 * MIB), None);
         assert_eq!(left(&mut speed, 550, 2 * MIB), None);
+    }
+
+    /// All groups had come, and nobody took over what was left: the others waited for a minute.
+    #[test]
+    fn an_end_that_does_not_come_is_missing_too() {
+        let start = Instant::now();
+        let mut speed = Speed::new();
+        let mut left = None;
+        for tenths in 0..=40 {
+            let bytes = 2 * MIB * u64::from(tenths.min(20)) / 20;
+            left = speed.look_busy(start + SECOND * tenths / 10, bytes, 0);
+            if tenths == 20 {
+                assert!(left < Some(SECOND / 100), "{left:?}");
+                assert!(!is_better(left.unwrap(), 0, MIB, SECOND / 50));
+            }
+        }
+        assert_eq!(left, Some(64 * SECOND));
+        assert!(is_better(left.unwrap(), 0, MIB, SECOND));
     }
 
     #[test]

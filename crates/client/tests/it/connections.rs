@@ -9,6 +9,7 @@ use std::time::Duration;
 use packhorse_protocol::message::{ReadWhat, Request};
 use packhorse_storage::disk::{Disk, DiskCall, DiskHook, Operation, Verdict};
 use packhorse_transport::dial::DialError;
+use tokio::sync::Notify;
 
 use crate::scene::{Clock, Scene, within};
 use crate::scripted_server::{Log, Script, Wire, refused};
@@ -130,6 +131,45 @@ fn others_take_over_what_the_first_connection_owes() {
         outcome.expect_all(&scene, "", &tree);
         assert_eq!((outcome.losses, outcome.log.connections), (0, 5));
         assert_eq!(outcome.log.completions.len(), 1);
+    });
+}
+
+/// All groups had come, and the file waited a minute for a word behind those of one connection.
+#[test]
+fn others_do_without_the_end_of_what_a_slow_connection_has_brought() {
+    within(Clock::Real, || async {
+        let all_asked = Arc::new(Notify::new());
+        let held = Arc::clone(&all_asked);
+        let mut script = Script::wired(move |connection| Wire {
+            dial_time: Duration::from_millis(100),
+            // The greeting, the page and two groups, which come when nothing is left to ask for.
+            frames_max: (connection == 0).then_some(4),
+            falls_silent: connection == 0,
+            hold: (connection == 0).then(|| (2, Arc::clone(&held))),
+            ..Wire::default()
+        });
+        let mut asked = 0;
+        script.before = Box::new(move |call, _| {
+            if let Request::Read(read) = &call.request
+                && read.what == ReadWhat::Content
+            {
+                asked += read.range.count();
+                if asked == 5 {
+                    all_asked.notify_one();
+                }
+            }
+        });
+        let mut tree = ServedTree::new();
+        tree.file("f", noise(1, 5 * MIB));
+        let scene = Scene::with(tree.clone(), script);
+        let scene = scene.settings(|settings| settings.connections = Some(2));
+        let outcome = scene.run().await;
+        outcome.expect_all(&scene, "", &tree);
+        assert_eq!((outcome.losses, outcome.log.connections), (0, 3));
+        let groups = by_connection(&outcome.log);
+        assert_eq!(groups[&0].len() + groups[&1].len(), 5, "none came twice");
+        // Nobody has said whether they could have changed unseen.
+        assert_eq!(outcome.log.hashes("f"), 2);
     });
 }
 
