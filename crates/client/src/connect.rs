@@ -55,7 +55,7 @@ pub enum ConnectError {
     /// The stream failed.
     #[error("the connection was lost: {0}")]
     Lost(#[from] std::io::Error),
-    /// The server closed the connection though it owed an answer.
+    /// The server closed the connection, whether or not it owed an answer.
     #[error("the server closed the connection before it had sent everything")]
     Closed,
     /// The server went silent though it owed an answer.
