@@ -26,6 +26,10 @@ const INSTALLED: [&str; 8] = [
     "/usr/share/zsh/vendor-completions/_packhorse",
 ];
 
+/// The largest page that a kernel for aarch64 may have, as a power of two: where pages are larger
+/// than what jemalloc was built for, it ends the program at its start.
+const PAGE_LOG_AARCH64: &str = "16";
+
 /// The worst that `systemd-analyze security` may find, of 100.
 const EXPOSURE_MAX: u32 = 20;
 
@@ -63,6 +67,9 @@ fn make(root: &Path, is_check: bool) -> anyhow::Result<PathBuf> {
     build.args(["build", "--locked", "--package", "packhorse"]);
     if !is_check {
         build.arg("--release");
+    }
+    if cfg!(target_arch = "aarch64") {
+        build.env("JEMALLOC_SYS_WITH_LG_PAGE", PAGE_LOG_AARCH64);
     }
     succeed(&mut build)?;
     let target = target(root);
