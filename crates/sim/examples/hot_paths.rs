@@ -10,7 +10,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use packhorse_client::connect::Connector;
 use packhorse_client::download::Download;
@@ -37,6 +37,9 @@ use packhorse_transport::kernel::{self, KernelDialer, KernelListener};
 use packhorse_transport::tls::ServerTls;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+/// A file that has changed since is looked at twice.
+const SETTLING_TIME: Duration = Duration::from_secs(4);
 
 type Fallible<T> = Result<T, Box<dyn Error>>;
 
@@ -221,7 +224,7 @@ fn exchange(now: Instant, client: &mut Endpoint, server: &mut Endpoint) {
 
 /// 64 KiB out of the middle of a file, by HTTP in clear text.
 fn http_ranges(turns: usize) -> Fallible<()> {
-    let make = |served: &Path| write(&served.join("file"), &group());
+    let make = |served: &Path| fs::write(served.join("file"), group());
     with_server(make, async |place: HostPort, _, _| {
         let mut stream = TcpStream::connect((place.host.as_str(), place.port)).await?;
         let request = "GET /file HTTP/1.1\r\nHost: 127.0.0.1\r\nRange: bytes=65536-131071\r\n\r\n";
@@ -241,7 +244,7 @@ fn http_ranges(turns: usize) -> Fallible<()> {
 
 /// A whole `get` of one file, for each MiB.
 fn get_large(turns: usize) -> Fallible<()> {
-    let make = |served: &Path| write(&served.join("file"), &group().repeat(turns));
+    let make = |served: &Path| fs::write(served.join("file"), group().repeat(turns));
     with_server(make, get)
 }
 
@@ -251,18 +254,11 @@ fn get_small(turns: usize) -> Fallible<()> {
         for number in 0..turns {
             let directory = served.join((number / 100).to_string());
             fs::create_dir_all(&directory)?;
-            write(&directory.join(number.to_string()), &[7; 1000])?;
+            fs::write(directory.join(number.to_string()), [7; 1000])?;
         }
         Ok(())
     };
     with_server(make, get)
-}
-
-/// A file that was written long ago: what has just changed is looked at twice.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    fs::write(path, bytes)?;
-    let file = fs::File::options().write(true).open(path)?;
-    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000))
 }
 
 async fn get(place: HostPort, base: PathBuf, workers: Arc<DiskWorkers>) -> Fallible<()> {
@@ -307,6 +303,7 @@ fn with_server(
         .enable_all()
         .build()?;
     runtime.block_on(async {
+        tokio::time::sleep(SETTLING_TIME).await;
         let identity = Identity::generate()?;
         let at = kernel::ListenAt::Addresses(vec![(Ipv4Addr::LOCALHOST, 0).into()]);
         let accept = KernelListener::bind(&at, ServerTls::new(&identity, None), None)?;
