@@ -1,7 +1,7 @@
 //! What is fetched: the same bytes on every machine.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::Path;
@@ -84,7 +84,8 @@ impl DataSet {
     }
 
     /// Reads all of it, below `data`: whoever is measured first then finds it in memory as well.
-    pub(super) fn read(self, data: &Path) -> anyhow::Result<()> {
+    /// Returns its bytes.
+    pub(super) fn read(self, data: &Path) -> anyhow::Result<u64> {
         read_below(&data.join(self.name()))
             .with_context(|| format!("cannot read the data set {}", self.name()))
     }
@@ -110,7 +111,7 @@ impl DataSet {
         }
         eprintln!("making the data set {}", self.name());
         let _ = fs::remove_dir_all(&folder);
-        let make = || -> std::io::Result<()> {
+        let make = || -> io::Result<()> {
             fs::create_dir_all(&folder)?;
             let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
             match self {
@@ -140,7 +141,7 @@ fn make_small(
     noise: &mut Noise,
     numbers: Range<usize>,
     length: usize,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     for number in numbers {
         let directory = folder.join(format!("d{:04}", number / 100));
         if number % 100 == 0 {
@@ -151,24 +152,25 @@ fn make_small(
     Ok(())
 }
 
-fn make_million(folder: &Path, noise: &mut Noise, files: usize) -> std::io::Result<()> {
+fn make_million(folder: &Path, noise: &mut Noise, files: usize) -> io::Result<()> {
     let (half, quarter) = (folder.join("half"), folder.join("half/quarter"));
     make_small(&quarter, noise, 0..files / 4, 100)?;
     make_small(&half, noise, files / 4..files / 2, 100)?;
     make_small(folder, noise, files / 2..files, 100)
 }
 
-fn read_below(folder: &Path) -> std::io::Result<()> {
+fn read_below(folder: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            read_below(&entry.path())?;
+            bytes += read_below(&entry.path())?;
         } else if kind.is_file() {
-            std::io::copy(&mut fs::File::open(entry.path())?, &mut std::io::sink())?;
+            bytes += io::copy(&mut fs::File::open(entry.path())?, &mut io::sink())?;
         }
     }
-    Ok(())
+    Ok(bytes)
 }
 
 /// Where in a hollow file of that length a group of data begins: at its start, in its middle and at
@@ -178,7 +180,7 @@ pub(super) fn offsets_of_data(length: u64) -> [u64; 3] {
 }
 
 /// Files of `gib` GiB, of half of that and of a quarter, each with three groups of data.
-fn make_holes(folder: &Path, noise: &mut Noise, gib: usize) -> std::io::Result<()> {
+fn make_holes(folder: &Path, noise: &mut Noise, gib: usize) -> io::Result<()> {
     for part in [4, 2, 1] {
         let path = folder.join(format!("part-{part}.bin"));
         noise.write(&path, MIB)?;
@@ -194,7 +196,7 @@ fn make_holes(folder: &Path, noise: &mut Noise, gib: usize) -> std::io::Result<(
 
 /// Directories up to six deep with some twelve entries each; four in five files below 8 KiB, some
 /// up to 256 KiB; one in fifty a link to its neighbour, one in twenty a program.
-fn make_tree(folder: &Path, noise: &mut Noise) -> std::io::Result<()> {
+fn make_tree(folder: &Path, noise: &mut Noise) -> io::Result<()> {
     let mut directories = vec![(folder.to_owned(), 0)];
     let mut neighbour = None;
     for number in 0..TREE_ENTRIES {
@@ -247,7 +249,7 @@ impl Noise {
             .collect()
     }
 
-    fn write(&mut self, path: &Path, length: usize) -> std::io::Result<()> {
+    fn write(&mut self, path: &Path, length: usize) -> io::Result<()> {
         let mut file = BufWriter::with_capacity(MIB, File::create(path)?);
         for _ in 0..length / 8 {
             file.write_all(&self.next().to_le_bytes())?;

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -151,6 +151,18 @@ impl Scene {
             port,
             line,
         })
+    }
+
+    /// Fills `bytes` of memory at the destination and gives them back. Memory that a virtual machine
+    /// has not used for some seconds may have gone back to its host, and to have it again can take
+    /// longer than what is measured.
+    pub(super) fn use_memory(&self, bytes: u64) -> anyhow::Result<()> {
+        let path = self.destination.with_extension("memory");
+        let mut file = File::create(&path)?;
+        let zeros = vec![0; 1 << 20];
+        let filled = (0..bytes.div_ceil(1 << 20)).try_for_each(|_| file.write_all(&zeros));
+        fs::remove_file(&path)?;
+        filled.context("there is too little memory for the destination")
     }
 
     /// Runs `peer` once, from a fresh server to the client's end.
