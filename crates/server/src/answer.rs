@@ -140,7 +140,9 @@ impl<'a, A: Accept> Answerer<'a, A> {
             .await?;
         match opened {
             Ok(tree) => {
-                self.make_page(number, tree);
+                // The first page is small: it is there soon, and brings on a client that is cut off
+                // again and again.
+                self.make_page(number, tree, None);
                 self.answer_more(number).await
             }
             Err(refusal) => self.refuse(refusal).await,
@@ -158,15 +160,15 @@ impl<'a, A: Accept> Answerer<'a, A> {
             .ok()
             .flatten()
             .ok_or(ConnectionError::NoWorkers)?;
-        self.make_page(number, tree);
+        let room = tree.has_content().then(|| self.room_for_page()).flatten();
+        self.make_page(number, tree, room);
         self.send(&page.frame).await?;
         page.give_back(&self.shared.buffers);
         Ok(())
     }
 
-    /// Begins to make the next page of a tree.
-    fn make_page(&mut self, number: u32, tree: OpenTree) {
-        let room = tree.has_content().then(|| self.take_room_ahead()).flatten();
+    /// Begins to make the next page of a tree, a large one if there is `room` for it.
+    fn make_page(&mut self, number: u32, tree: OpenTree, room: Option<OwnedSemaphorePermit>) {
         let workers = Arc::clone(&self.shared.workers);
         let buffers = Arc::clone(&self.shared.buffers);
         let page = tokio::spawn(async move {
@@ -356,6 +358,15 @@ impl<'a, A: Accept> Answerer<'a, A> {
             return None;
         }
         self.take_room_ahead().map(Some)
+    }
+
+    /// Room for a large page. It may wait for its request for as long as its client likes, so pages
+    /// leave half of the memory to what is on its way.
+    fn room_for_page(&self) -> Option<OwnedSemaphorePermit> {
+        let shared = self.shared;
+        let left = (shared.settings.limits.ahead_bytes >> 20) / 2;
+        let has_room = shared.ahead.available_permits() > left;
+        has_room.then(|| self.take_room_ahead()).flatten()
     }
 
     /// Room for one more frame that is made ahead of its turn, if all clients together leave any.

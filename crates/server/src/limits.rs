@@ -64,8 +64,8 @@ pub struct Limits {
     pub denial_time: Duration,
     /// Groups that are read ahead for one client while it takes one, where memory allows.
     pub groups_ahead: usize,
-    /// Memory for what is read ahead, for all clients together; a client always has the frame that
-    /// it is taking besides.
+    /// Memory for what is read ahead, for all clients together, pages at most half of it; a client
+    /// always has the frame that it is taking besides.
     pub ahead_bytes: usize,
 }
 
