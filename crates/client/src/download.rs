@@ -36,6 +36,10 @@ use crate::settings::DownloadSettings;
 /// How long to wait at the end for further connections to be closed in good order.
 const FAREWELL_TIME: Duration = Duration::from_secs(2);
 
+/// How long to wait at the end for the first connection to be dialled again, over which the server
+/// hears that all is done: enough for a lost packet or two.
+const LAST_DIAL_TIME: Duration = Duration::from_secs(5);
+
 /// A download and everything that it uses.
 pub struct Download {
     /// The directory to fetch into; made if it is missing.
@@ -79,7 +83,8 @@ pub enum DownloadError {
 }
 
 impl Download {
-    /// Runs the download to its end. Returns who the server is.
+    /// Runs the download to its end. Returns who the server is. Dropping it ends the download, whose
+    /// connections and disk jobs under way end soon after.
     ///
     /// # Errors
     /// [`DownloadError`]. Files that are complete stay; so does what is unfinished, for a later run.
@@ -359,20 +364,28 @@ impl<D: Dial> Running<D> {
                 () = site.plan.until_finished() => {}
             }
             // A server that takes no more clients says so in its greeting.
-            let error = match self.connector.greet_with(0).await {
-                Ok(conversation) => return Ok(Some(conversation)),
-                Err(error) => error,
+            let error = tokio::select! {
+                greeted = self.connector.greet_with(0) => match greeted {
+                    Ok(conversation) => return Ok(Some(conversation)),
+                    Err(error) => error,
+                },
+                () = self.until_long_finished() => return Ok(None),
             };
-            // They leave once all is done, which must not be taken for a loss.
-            if error.is_passing() && site.plan.is_finished() {
+            // Nothing is missing, whoever may have the server's address by now.
+            if site.plan.is_finished() {
                 return Ok(None);
             }
             backoff.handle_failure();
             let others_go_on = site.totals.connections.load(Ordering::Relaxed) > 0;
             let can_wait = others_go_on || !site.plan.has_work();
-            let is_lost = was_lost || !can_wait || !error.is_passing();
-            lost = is_lost.then_some(error);
+            lost = (was_lost || !can_wait).then_some(error);
         }
+    }
+
+    /// Waits until nothing is left to be done, and a while longer.
+    async fn until_long_finished(&self) {
+        self.crew.site.plan.until_finished().await;
+        sleep(LAST_DIAL_TIME).await;
     }
 
     /// Opens further connections while there is work for them; never returns.

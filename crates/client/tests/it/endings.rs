@@ -177,6 +177,41 @@ fn what_a_page_has_named_is_told_though_the_run_ends_within_it() {
     });
 }
 
+/// It runs as a task, which must not outlive whoever waits for it.
+#[test]
+fn a_download_that_is_dropped_ends() {
+    within(Clock::Real, || async {
+        let goes_on = Arc::new(Notify::new());
+        let held = Arc::clone(&goes_on);
+        let script = Script::wired(move |_| Wire {
+            hold: Some((4, Arc::clone(&held))),
+            // It ends with its client, whatever it has to say.
+            falls_silent: true,
+            ..Wire::default()
+        });
+        let mut tree = ServedTree::new();
+        tree.file("f", noise(1, 5 * MIB));
+        let scene = Scene::with(tree.clone(), script);
+        let has_begun = async {
+            while scene.server.log().frames.get(&0).map_or(0, Vec::len) < 4 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            outcome = scene.run() => panic!("it ended: {}", outcome.summary()),
+            () = has_begun => goes_on.notify_one(),
+        }
+        while !scene.server.is_left() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        let log = scene.server.log();
+        assert!(log.completions.is_empty() && !scene.at("f").exists());
+        // Nor is its place taken.
+        scene.server.begin_again(Script::default());
+        scene.run().await.expect_all(&scene, "", &tree);
+    });
+}
+
 /// What a disk worker was just making the directories of was counted, and told nowhere.
 #[test]
 fn the_end_waits_for_a_page_that_is_being_entered() {

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
+use packhorse_protocol::key::Pin;
 use packhorse_protocol::message::Request;
 use packhorse_storage::disk::{Disk, DiskCall, DiskHook, Operation, Verdict};
 use packhorse_transport::dial::DialError;
@@ -11,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use crate::scene::{Clock, Outcome, Scene, within};
-use crate::scripted_server::{Call, Script, ScriptedServer, Wire, refused};
+use crate::scripted_server::{Call, Script, ScriptedServer, Wire, place, refused};
 use crate::tree::{ServedTree, noise};
 use crate::wire::{Answer, frame};
 
@@ -44,7 +45,16 @@ async fn run_while_writing(
     script: Script,
     until_written: impl AsyncFnOnce(&ScriptedServer),
 ) -> Outcome {
-    let scene = Scene::with(one_group(), script);
+    run_while_writing_of(one_group(), script, until_written).await
+}
+
+/// Fetches `tree`, of which nothing is written before `until_written` ends.
+async fn run_while_writing_of(
+    tree: ServedTree,
+    script: Script,
+    until_written: impl AsyncFnOnce(&ScriptedServer),
+) -> Outcome {
+    let scene = Scene::with(tree.clone(), script);
     let mut scene = scene.settings(|settings| settings.retry_for = Duration::ZERO);
     let gate = Arc::new(RwLock::new(()));
     scene.disk = Disk::with_hook(Arc::new(Gate(Arc::clone(&gate))));
@@ -54,9 +64,70 @@ async fn run_while_writing(
         drop(closed);
     });
     if outcome.error.is_none() {
-        outcome.expect_all(&scene, "", &one_group());
+        outcome.expect_all(&scene, "", &tree);
     }
     outcome
+}
+
+/// A server that ends behind a page that holds all, and then is as `later` says; the disk goes on
+/// once it is dialled again.
+async fn run_while_server_has_gone(
+    later: impl Fn() -> Result<Wire, DialError> + Send + 'static,
+) -> Outcome {
+    let script = Script {
+        wire: Box::new(move |connection| match connection {
+            0 => Ok(Wire {
+                frames_max: Some(2),
+                ..Wire::default()
+            }),
+            _ => later(),
+        }),
+        ..Script::default()
+    };
+    let mut tree = ServedTree::new();
+    tree.file("f", "small");
+    run_while_writing_of(tree, script, async |server| {
+        while server.log().connections == 1 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+}
+
+fn another_identity() -> DialError {
+    DialError::WrongIdentity {
+        place: place(),
+        expected: Pin::from([7; 16]),
+        found: Pin::from([8; 16]),
+    }
+}
+
+/// All that was asked for had come, and the download failed.
+#[test]
+fn nobody_minds_who_has_the_address_when_all_has_come() {
+    within(Clock::Real, || async {
+        for later in [refused, another_identity] {
+            let outcome = run_while_server_has_gone(move || Err(later())).await;
+            assert!(outcome.error.is_none(), "{}", outcome.summary());
+            assert_eq!(outcome.losses, 0);
+        }
+    });
+}
+
+/// The end came once it was given up.
+#[test]
+fn a_dial_without_an_answer_does_not_hold_up_the_end() {
+    within(Clock::Real, || async {
+        let outcome = run_while_server_has_gone(|| {
+            Ok(Wire {
+                dial_time: Duration::from_secs(3600),
+                ..Wire::default()
+            })
+        })
+        .await;
+        assert!(outcome.error.is_none(), "{}", outcome.summary());
+        assert_eq!((outcome.losses, outcome.log.connections), (0, 2));
+    });
 }
 
 /// It was noticed with the next request, which then was lost.
@@ -208,11 +279,13 @@ fn closed_beside_another(
 #[test]
 fn others_go_on_where_an_idle_connection_was_closed() {
     within(Clock::Real, || async {
-        let (scene, _) = closed_beside_another(1, || Err(refused()));
-        let outcome = scene.run().await;
-        assert!(outcome.error.is_none(), "{}", outcome.summary());
-        assert_eq!(outcome.losses, 0);
-        assert_eq!(outcome.log.groups("f").len(), 5, "each once");
+        for later in [refused, another_identity] {
+            let (scene, _) = closed_beside_another(1, move || Err(later()));
+            let outcome = scene.run().await;
+            assert!(outcome.error.is_none(), "{}", outcome.summary());
+            assert_eq!(outcome.losses, 0);
+            assert_eq!(outcome.log.groups("f").len(), 5, "each once");
+        }
     });
 }
 

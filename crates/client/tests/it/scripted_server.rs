@@ -456,10 +456,10 @@ impl Dial for ScriptedDial {
             let number = state.connections;
             state.connections += 1;
             let wire = (state.script.wire)(number)?;
-            state.open += 1;
             (number, wire)
         };
         sleep(wire.dial_time).await;
+        self.0.lock().open += 1;
         let binding = ChannelBinding([u8::try_from(number % 251).unwrap(); 32]);
         let (near, far) = duplex(wire.pipe_bytes.unwrap_or(PIPE_BYTES));
         let server = Arc::clone(&self.0);
