@@ -298,6 +298,24 @@ fn unwritten(error: &EntryError, exists: fn() -> Text) -> Unsaved {
     };
     Unsaved {
         failure: CommandError::new(exit, error),
-        names_file: true,
+        // It may be about the folder.
+        names_file: !error.path().is_root(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What befell the folder at the end said nothing of the file.
+    #[test]
+    fn a_failure_names_its_file_once() {
+        let name = PlainName::parse(b"a.txt").unwrap();
+        let file = RelativePath::parse(b"a.txt").unwrap();
+        for path in [file, RelativePath::ROOT] {
+            let unsaved = unwritten(&EntryError::Collides { path }, words::exists_for_get);
+            let said = unsaved.about(&name).error.to_string();
+            assert_eq!(said.matches("a.txt").count(), 1, "{said}");
+        }
     }
 }
