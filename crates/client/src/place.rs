@@ -61,41 +61,68 @@ struct TreePlace {
 }
 
 /// An entry of a page with the directory that it goes into.
-pub(crate) struct Entry {
-    directory: Arc<DirectoryNode>,
-    remote: RelativePath,
-    path: RelativePath,
-    name: Name,
-    what: EntryKind,
+pub(crate) enum Entry {
+    File {
+        wanted: Wanted,
+        content: Option<(Range<usize>, ContentHash)>,
+    },
+    Link {
+        directory: Arc<DirectoryNode>,
+        path: RelativePath,
+        target: Vec<u8>,
+        modified: Timestamp,
+    },
 }
 
 impl Entry {
     /// Where it will appear in the destination.
     pub(crate) fn into_path(self) -> RelativePath {
-        self.path
+        match self {
+            Self::File { wanted, .. } => wanted.path,
+            Self::Link { path, .. } => path,
+        }
     }
 
     /// How much content came with it, in bytes.
     pub(crate) fn content_bytes(&self) -> usize {
-        match &self.what {
-            EntryKind::File {
+        match self {
+            Self::File {
                 content: Some((range, _)),
                 ..
             } => range.len(),
-            EntryKind::File { content: None, .. } | EntryKind::Link { .. } => 0,
+            Self::File { content: None, .. } | Self::Link { .. } => 0,
         }
     }
 }
 
-enum EntryKind {
-    File {
-        info: FileInfo,
-        content: Option<(Range<usize>, ContentHash)>,
-    },
-    Link {
-        target: Vec<u8>,
-        modified: Timestamp,
-    },
+/// The place of a name in a page.
+struct Location {
+    directory: Arc<DirectoryNode>,
+    remote: RelativePath,
+    path: RelativePath,
+    name: Name,
+}
+
+impl Location {
+    fn file(self, info: FileInfo) -> Wanted {
+        let Self {
+            directory,
+            remote,
+            path,
+            name,
+        } = self;
+        Wanted {
+            remote,
+            directory,
+            name,
+            info,
+            path,
+            attempt: 0,
+            compare: None,
+            is_taken: false,
+            counted: None,
+        }
+    }
 }
 
 impl Site {
@@ -159,8 +186,11 @@ impl Site {
                 } => {
                     Totals::add(&self.totals.files_seen, 1);
                     Totals::add(&self.totals.bytes_seen, info.size);
-                    let what = EntryKind::File { info, content };
-                    entries.extend(self.entry(&mut tree, &directory, name, what)?);
+                    let location = self.locate(&mut tree, &directory, name)?;
+                    let wanted = location.map(|location| location.file(info));
+                    // That is settled here, in the order of the listing: jobs have none.
+                    let wanted = wanted.filter(|wanted| !self.is_further_name(wanted));
+                    entries.extend(wanted.map(|wanted| Entry::File { wanted, content }));
                 }
                 Item::Link {
                     directory,
@@ -168,8 +198,13 @@ impl Site {
                     target,
                     modified,
                 } => {
-                    let what = EntryKind::Link { target, modified };
-                    entries.extend(self.entry(&mut tree, &directory, name, what)?);
+                    let location = self.locate(&mut tree, &directory, name)?;
+                    entries.extend(location.map(|location| Entry::Link {
+                        directory: location.directory,
+                        path: location.path,
+                        target,
+                        modified,
+                    }));
                 }
                 Item::Skipped { path, refusal } => {
                     let is_tree = !tree.stack.is_empty();
@@ -209,19 +244,18 @@ impl Site {
         tree.stack.push((below, node));
     }
 
-    /// The entry for a name in a page, told of the directory `below`; `None` if it is not wanted
-    /// or cannot be.
-    fn entry(
+    /// The place of a name in a page, told of the directory `below`; `None` if it is not wanted or
+    /// cannot be.
+    fn locate(
         &self,
         tree: &mut TreePlace,
         below: &RelativePath,
         name: Name,
-        what: EntryKind,
-    ) -> Result<Option<Entry>, Violation> {
+    ) -> Result<Option<Location>, Violation> {
         let directory = match tree.stack.last() {
             // Told again, since a connection was lost before the end was told.
             _ if tree.is_single => return Ok(None),
-            None => return self.single(tree, name, what).map(Some),
+            None => return self.single(tree, name).map(Some),
             Some((top, directory)) if top == below => directory,
             // It lies in a directory that has no place here.
             Some(_) => return Ok(None),
@@ -235,12 +269,11 @@ impl Site {
             Ok((below, path, remote)) => {
                 let directory = Arc::clone(directory);
                 let wanted = self.filter.wants(&below, Subject::Other);
-                Ok(wanted.then_some(Entry {
+                Ok(wanted.then_some(Location {
                     directory,
                     remote,
                     path,
                     name,
-                    what,
                 }))
             }
             Err(error) => {
@@ -250,13 +283,8 @@ impl Site {
         }
     }
 
-    /// The entry where a file or link was asked for and nothing else.
-    fn single(
-        &self,
-        tree: &mut TreePlace,
-        name: Name,
-        what: EntryKind,
-    ) -> Result<Entry, Violation> {
+    /// The place of a file or link that was asked for and nothing else.
+    fn single(&self, tree: &mut TreePlace, name: Name) -> Result<Location, Violation> {
         if !self.settings.is_asked_for(&name) {
             return Err(Violation::Excess);
         }
@@ -266,50 +294,29 @@ impl Site {
             .push((RelativePath::ROOT, Arc::clone(&directory)));
         let name = self.settings.name.clone().unwrap_or(name);
         let (remote, path) = (self.settings.path.clone(), RelativePath::from(name.clone()));
-        Ok(Entry {
+        Ok(Location {
             directory,
             remote,
             path,
             name,
-            what,
         })
     }
 
     /// Places entries of one page, whose content lies in `content`.
     pub(crate) fn place(&self, entries: Vec<Entry>, content: &Content) {
         let (mut small, mut others) = (Vec::new(), Vec::new());
-        for Entry {
-            directory,
-            remote,
-            path,
-            name,
-            what,
-        } in entries
-        {
-            match what {
-                EntryKind::Link { target, modified } => {
-                    self.place_link(directory, &path, &target, modified);
-                }
-                EntryKind::File { info, content } => {
-                    let wanted = Wanted {
-                        remote,
-                        directory,
-                        name,
-                        info,
-                        path,
-                        attempt: 0,
-                        compare: None,
-                        is_taken: false,
-                        counted: None,
-                    };
-                    if self.is_further_name(&wanted) {
-                        continue;
-                    }
-                    match content {
-                        Some((range, hash)) if self.in_line => small.push((wanted, range, hash)),
-                        _ => others.push(wanted),
-                    }
-                }
+        for entry in entries {
+            match entry {
+                Entry::Link {
+                    directory,
+                    path,
+                    target,
+                    modified,
+                } => self.place_link(directory, &path, &target, modified),
+                Entry::File { wanted, content } => match content {
+                    Some((range, hash)) if self.in_line => small.push((wanted, range, hash)),
+                    _ => others.push(wanted),
+                },
             }
         }
         self.consider_all(others);
