@@ -89,7 +89,8 @@ fn commands_speak_chinese() {
     let plain_at = |name: &str| format!("{plain}/{name}");
     let (scheme_and_key, place) = server.address.split_once('@').unwrap();
     let (rest, last) = scheme_and_key.split_at(scheme_and_key.len() - 1);
-    let other = if last == "a" { "b" } else { "a" };
+    // The last one has a bit that must not be set, which "b" would be.
+    let other = if last == "a" { "c" } else { "a" };
     let wrong_key = format!("{rest}{other}@{place}");
     let cases: [(&[&str], i32); 29] = [
         (&["get", &at("")], 0),
