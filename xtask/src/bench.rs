@@ -112,11 +112,12 @@ fn run_cases(plan: &Plan, scene: &Scene) -> anyhow::Result<()> {
         let peers = able(plan, scene, *case);
         let mut rows: Vec<_> = peers.iter().map(|peer| Row::new(peer)).collect();
         for repetition in 0..plan.repetitions * case.repetition_factor() {
-            let bytes = case.data_set().read(&scene.data())?;
             for row in &mut rows {
+                // The source comes last: what a virtual machine has read may leave it within seconds.
                 if plan.destination.is_none() {
-                    scene.use_memory(bytes)?;
+                    scene.use_memory(case.data_set().read(&scene.data())?)?;
                 }
+                case.data_set().read(&scene.data())?;
                 let measured = run_one(scene, *case, row.peer, repetition == 0);
                 eprintln!(
                     "{case} {repetition} {}: {}",
