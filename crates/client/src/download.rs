@@ -256,7 +256,11 @@ impl<D: Dial> Running<D> {
             self.crew.site.plan.until_idle().await;
             self.run_on_disk(Site::leave_unfinished).await?;
         }
-        ended
+        match self.crew.site.plan.is_stopped() {
+            // Whatever else came of it.
+            true => Err(DownloadError::Worker),
+            false => ended,
+        }
     }
 
     async fn work(

@@ -13,7 +13,7 @@ use packhorse_protocol::tree::Cursor;
 use packhorse_storage::workers::DiskWorkers;
 use packhorse_transport::stream::Stream;
 use packhorse_transport::throttle::Throttle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::connect::{ConnectError, Conversation};
@@ -21,7 +21,7 @@ use crate::connection_count::FAR;
 use crate::entered::Entered;
 use crate::large::LargeDownload;
 use crate::pace::Pace;
-use crate::place::{Entry, Site};
+use crate::place::Site;
 use crate::plan::{Asker, Next, Reader, Task, Wanted};
 use crate::relief::{self, Speed};
 use crate::report::Totals;
@@ -37,8 +37,9 @@ const AHEAD_BYTES_MAX: u64 = 64 << 20;
 const AHEAD_REQUESTS_MAX: usize = 16;
 /// What an entry costs besides its content while it waits for the disk.
 const ENTRY_BYTES: usize = 1 << 10;
-/// Files of a page that are placed by one disk job.
-const FILES_PER_JOB: usize = 64;
+
+/// Memory for a page, held until all of it is on the disk.
+type PageMemory = Arc<Option<OwnedSemaphorePermit>>;
 
 /// What the connections of one download share.
 pub(crate) struct Crew {
@@ -203,7 +204,8 @@ impl<'a, S: Stream> Driver<'a, S> {
                 Next::Finished => return Ok(Asked::Everything),
                 Next::Begin(wanted) => {
                     let site = Arc::clone(&self.crew.site);
-                    self.start_job(async {}, move || site.begin(wanted));
+                    let job = counted(Arc::clone(&site), move || site.begin(wanted));
+                    self.crew.workers.start(job);
                 }
                 Next::Ask(task) => {
                     let request = self.request_for(&task);
@@ -233,10 +235,10 @@ impl<'a, S: Stream> Driver<'a, S> {
             return Relief::None;
         };
         let away = self.conversation.dial_time();
-        if away < FAR || waits_for_disk || !self.asked.iter().all(is_content) {
+        if away < FAR || !self.asked.iter().all(is_content) {
             return Relief::None;
         }
-        match own.is_some_and(|own| relief::is_better(own, groups, rate, away)) {
+        match !waits_for_disk && own.is_some_and(|own| relief::is_better(own, groups, rate, away)) {
             true => Relief::Now,
             false => Relief::At(now + relief::LOOK_PAUSE),
         }
@@ -330,7 +332,7 @@ impl<'a, S: Stream> Driver<'a, S> {
                 self.handle_contents(fetched, content).await;
             }
             (answer @ (Answer::Group(_) | Answer::Hole(..) | Answer::Hashes(..)), _) => {
-                self.handle_run(answer)?;
+                self.handle_run(answer).await?;
             }
             (answer, _) => self.handle_end(answer).await?,
         }
@@ -350,12 +352,30 @@ impl<'a, S: Stream> Driver<'a, S> {
         let own = Arc::clone(&self.turns).acquire_owned().await.ok();
         // Not before: should this driver be dropped meanwhile, the group is still missing.
         self.count_arrived(1);
-        let turn = async move { (writing.acquire_owned().await.ok(), memory, own) };
         site.plan.handle_job();
-        self.start_job(turn, move || {
+        let job = counted(Arc::clone(&site), move || {
             site.handle_group(&file, &group);
             buffers.give(group.into_buffer());
+            drop((memory, own));
         });
+        let workers = Arc::clone(&self.crew.workers);
+        let start = move |turn| {
+            workers.start(move || {
+                job();
+                drop(turn);
+            });
+        };
+        match Arc::clone(&writing).try_acquire_owned() {
+            Ok(turn) => start(turn),
+            Err(_) => {
+                tokio::spawn(async move {
+                    // It is never closed.
+                    if let Ok(turn) = writing.acquire_owned().await {
+                        start(turn);
+                    }
+                });
+            }
+        }
     }
 
     /// Takes the content of small files.
@@ -366,7 +386,8 @@ impl<'a, S: Stream> Driver<'a, S> {
         let count = fetched.len().min(files.len());
         let sizes = files.iter().take(count).map(|file| file.info.size);
         let bytes = usize::try_from(sizes.sum::<u64>()).unwrap_or(usize::MAX);
-        let memory = self.crew.take_memory(bytes).await;
+        let memory = bytes.saturating_add(count * ENTRY_BYTES);
+        let memory = self.crew.take_memory(memory).await;
         self.crew.pass(bytes).await;
         let site = Arc::clone(&self.crew.site);
         let asked: VecDeque<_> = files.drain(..count).collect();
@@ -377,8 +398,13 @@ impl<'a, S: Stream> Driver<'a, S> {
         }
     }
 
-    /// Takes what is said of some groups, and needs no memory.
-    fn handle_run(&mut self, answer: Answer) -> Result<(), ConnectError> {
+    /// Takes what is said of some groups.
+    async fn handle_run(&mut self, answer: Answer) -> Result<(), ConnectError> {
+        let hashes = match &answer {
+            Answer::Hashes(_, _, hashes) => size_of_val(hashes.as_slice()),
+            _ => 0,
+        };
+        let memory = self.crew.take_memory(ENTRY_BYTES + hashes).await;
         let site = &self.crew.site;
         match (answer, self.asked.front_mut()) {
             (Answer::Hole(range, version), Some(Task::Read(Reader::Content(file), rest, _))) => {
@@ -386,7 +412,7 @@ impl<'a, S: Stream> Driver<'a, S> {
                 self.pace.handle_holes();
                 self.speed.handle_holes();
                 let (site, file) = (Arc::clone(site), Arc::clone(file));
-                self.start_counted_job(None, move || site.handle_hole(&file, range, version));
+                self.start_counted_job(memory, move || site.handle_hole(&file, range, version));
             }
             (
                 Answer::Hole(range, version),
@@ -405,7 +431,7 @@ impl<'a, S: Stream> Driver<'a, S> {
                     site.handle_read_refused(reader, Refusal::Changed);
                 } else {
                     let (site, reader) = (Arc::clone(site), reader.clone());
-                    self.start_counted_job(None, move || {
+                    self.start_counted_job(memory, move || {
                         site.handle_hashes(&reader, range, &hashes)
                     });
                 }
@@ -441,7 +467,7 @@ impl<'a, S: Stream> Driver<'a, S> {
             (Answer::Done(done), Some(Task::Read(reader, ..))) => site.handle_read(reader, &done),
             (Answer::Done(done), Some(Task::Confirm(file))) => {
                 let file = Arc::clone(file);
-                self.start_counted_job(None, move || site.handle_confirmation(&file, &done));
+                self.start_counted_job((), move || site.handle_confirmation(&file, &done));
             }
             (Answer::Failed(refusal), Some(Task::Page)) => {
                 // All pages that were asked for ahead fail then, with the first of them.
@@ -479,21 +505,16 @@ impl<'a, S: Stream> Driver<'a, S> {
         } = page;
         let is_new = |item: &Item| !matches!(item, Item::Skipped { .. });
         let is_of_use = ended || items.iter().any(is_new);
-        let page = Entered::new(Arc::clone(&self.crew.site));
-        let entered = self.crew.workers.run(move || page.enter(items));
-        let mut entered = entered
-            .await
-            .map_err(|error| ConnectError::Lost(std::io::Error::other(error)))??;
-        self.was_of_use |= is_of_use;
+        let bytes = items.iter().map(content_bytes).sum::<usize>();
+        let memory = self.crew.take_memory(bytes + items.len() * ENTRY_BYTES);
+        let memory = Arc::new(memory.await);
+        self.crew.pass(bytes).await;
         let content = Arc::new(content);
-        while let Some(batch) = entered.next_batch(FILES_PER_JOB) {
-            let bytes: usize = batch.iter().map(Entry::content_bytes).sum();
-            let memory = bytes + batch.len() * ENTRY_BYTES;
-            let memory = self.crew.take_memory(memory).await;
-            self.crew.pass(bytes).await;
+        let mut entered = self.enter_page(items, &content, &memory).await?;
+        self.was_of_use |= is_of_use;
+        while let Some(batch) = entered.take_batch() {
             let (site, content) = (Arc::clone(&self.crew.site), Arc::clone(&content));
-            let batch = entered.take_batch(FILES_PER_JOB);
-            self.start_counted_job(memory, move || site.place(batch, &content));
+            self.start_counted_job(Arc::clone(&memory), move || site.place(batch, &content));
         }
         self.crew.site.plan.handle_page(cursor, ended);
         if ended {
@@ -507,6 +528,30 @@ impl<'a, S: Stream> Driver<'a, S> {
         Ok(())
     }
 
+    /// Makes the directories of a page and places its first entries; gives the others, and does so
+    /// as soon as they are known.
+    async fn enter_page(
+        &mut self,
+        items: Vec<Item>,
+        content: &Arc<Content>,
+        memory: &PageMemory,
+    ) -> Result<Entered, ConnectError> {
+        let page = Entered::new(Arc::clone(&self.crew.site));
+        let (site, content) = (Arc::clone(&self.crew.site), Arc::clone(content));
+        let (reply, entered) = oneshot::channel();
+        self.start_counted_job(Arc::clone(memory), move || {
+            let mut entered = page.enter(items);
+            let first = entered.as_mut().ok().and_then(Entered::take_batch);
+            // If nobody waits for it any more, the others are told as unfinished.
+            drop(reply.send(entered));
+            if let Some(first) = first {
+                site.place(first, &content);
+            }
+        });
+        let lost = |error| ConnectError::Lost(std::io::Error::other(error));
+        Ok(entered.await.map_err(lost)??)
+    }
+
     /// The request in front was answered to its end.
     fn answered(&mut self) {
         if self.asked.pop_front().is_some() {
@@ -514,37 +559,43 @@ impl<'a, S: Stream> Driver<'a, S> {
         }
     }
 
-    fn start_counted_job(
-        &self,
-        memory: Option<OwnedSemaphorePermit>,
-        job: impl FnOnce() + Send + 'static,
-    ) {
-        self.crew.site.plan.handle_job();
-        self.start_job(async { memory }, job);
-    }
-
-    /// Has a disk worker do `job`, which the plan has counted, once `turn` has come; what that gives
-    /// is held until the end.
-    fn start_job<T: Send + 'static>(
-        &self,
-        turn: impl Future<Output = T> + Send + 'static,
-        job: impl FnOnce() + Send + 'static,
-    ) {
+    /// Has a disk worker do `job`, and holds `memory` until then.
+    fn start_counted_job<T: Send + 'static>(&self, memory: T, job: impl FnOnce() + Send + 'static) {
         let site = Arc::clone(&self.crew.site);
-        let workers = Arc::clone(&self.crew.workers);
-        tokio::spawn(async move {
-            let held = turn.await;
-            let sealing = Arc::clone(&site);
-            let done = workers.run(move || {
-                job();
-                sealing.seal();
-            });
-            if done.await.is_err() {
-                site.plan.stop();
-            }
-            drop(held);
-            site.plan.handle_done();
-        });
+        site.plan.handle_job();
+        self.crew.workers.start(counted(site, move || {
+            job();
+            drop(memory);
+        }));
+    }
+}
+
+/// A disk job that the plan has counted. The download ends with it, should it not come to its end.
+struct Counted {
+    site: Arc<Site>,
+    has_ended: bool,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.site.plan.stop();
+        }
+        self.site.plan.handle_done();
+    }
+}
+
+/// A disk job that does `job`, and then seals what is done; the plan has counted it.
+fn counted(site: Arc<Site>, job: impl FnOnce() + Send) -> impl FnOnce() + Send {
+    let mut counted = Counted {
+        site,
+        has_ended: false,
+    };
+    move || {
+        job();
+        counted.site.seal();
+        counted.has_ended = true;
+        drop(counted);
     }
 }
 
@@ -588,6 +639,17 @@ pub(crate) fn tree_request(
         patterns: settings.patterns.clone(),
         cursor,
     })
+}
+
+/// How much content came with an item of a page.
+fn content_bytes(item: &Item) -> usize {
+    match item {
+        Item::File {
+            content: Some((range, _)),
+            ..
+        } => range.len(),
+        _ => 0,
+    }
 }
 
 /// What a page says of a single file.

@@ -6,6 +6,9 @@ use packhorse_protocol::session::{Item, Violation};
 
 use crate::place::{Entry, Site};
 
+/// Entries of a page that are placed by one disk job.
+const ENTRIES_PER_JOB: usize = 64;
+
 /// Entries of a page, which are counted. Those that are left when it is dropped, since the run ends
 /// in the middle of the page, are told as unfinished. The plan waits for that.
 pub(crate) struct Entered {
@@ -33,16 +36,13 @@ impl Entered {
         Ok(self)
     }
 
-    /// The next entries, at most `max`; `None` if there are no more.
-    pub(crate) fn next_batch(&self, max: usize) -> Option<&[Entry]> {
-        let batch = &self.entries[..self.entries.len().min(max)];
+    /// Takes what one disk job places next; `None` if there is no more.
+    pub(crate) fn take_batch(&mut self) -> Option<Vec<Entry>> {
+        let rest = self
+            .entries
+            .split_off(self.entries.len().min(ENTRIES_PER_JOB));
+        let batch = std::mem::replace(&mut self.entries, rest);
         (!batch.is_empty()).then_some(batch)
-    }
-
-    /// Takes them.
-    pub(crate) fn take_batch(&mut self, max: usize) -> Vec<Entry> {
-        let rest = self.entries.split_off(self.entries.len().min(max));
-        std::mem::replace(&mut self.entries, rest)
     }
 }
 

@@ -82,17 +82,6 @@ impl Entry {
             Self::Link { path, .. } => path,
         }
     }
-
-    /// How much content came with it, in bytes.
-    pub(crate) fn content_bytes(&self) -> usize {
-        match self {
-            Self::File {
-                content: Some((range, _)),
-                ..
-            } => range.len(),
-            Self::File { content: None, .. } | Self::Link { .. } => 0,
-        }
-    }
 }
 
 /// The place of a name in a page.

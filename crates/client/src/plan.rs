@@ -236,7 +236,8 @@ impl Plan {
         }
     }
 
-    /// Tells whenever the plan has changed.
+    /// Tells whenever there may be more to ask for, someone is idle, or nothing is under way any
+    /// more; not that a disk job has ended while others run.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }
@@ -283,7 +284,13 @@ impl Plan {
 
     /// A task was answered, or a disk job has ended.
     pub(crate) fn handle_done(&self) {
-        self.change(|state| state.busy -= 1);
+        let mut state = self.lock();
+        state.busy -= 1;
+        let is_idle = state.busy == 0;
+        drop(state);
+        if is_idle {
+            self.changes.send_replace(());
+        }
     }
 
     /// A disk job begins; `handle_done` ends it.
@@ -293,15 +300,18 @@ impl Plan {
 
     /// A page was answered. Whether the tree has come to its end by that.
     pub(crate) fn handle_page(&self, cursor: Option<Cursor>, ended: bool) -> bool {
-        let mut is_new = false;
-        self.change(|state| {
-            state.pages_asked -= 1;
-            is_new = ended && !state.tree_ended;
-            state.tree_ended |= ended;
-            if cursor.is_some() {
-                state.cursor = cursor;
-            }
-        });
+        let mut state = self.lock();
+        state.pages_asked -= 1;
+        let is_new = ended && !state.tree_ended;
+        state.tree_ended |= ended;
+        if cursor.is_some() {
+            state.cursor = cursor;
+        }
+        drop(state);
+        // Only whoever has the tree can ask for the next one, and hears of this one itself.
+        if is_new {
+            self.changes.send_replace(());
+        }
         is_new
     }
 

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-/// A fixed number of threads and one bounded queue, first come, first served.
+/// A fixed number of threads and one queue, first come, first served.
 ///
 /// Dropping it lets the jobs under way end, drops those that wait, and joins the threads. It needs no
 /// particular runtime: the futures wait on channels.
@@ -31,8 +31,8 @@ pub enum JobLost {
 }
 
 impl DiskWorkers {
-    /// Starts `threads` workers (at least one), before which up to `queue_max` jobs (at least one)
-    /// can wait.
+    /// Starts `threads` workers (at least one), before which up to `queue_max` jobs of
+    /// [`run`](Self::run) (at least one) can wait.
     ///
     /// # Errors
     /// The system starts no more threads.
@@ -53,6 +53,16 @@ impl DiskWorkers {
             workers.threads.push(thread);
         }
         Ok(workers)
+    }
+
+    /// Has a worker run `job`, of whose end nobody is told. It takes its place in the queue at once,
+    /// whether there is room or not: it is for the caller to see to how many there are. One whose
+    /// turn does not come before the workers are dropped is dropped with them.
+    pub fn start(&self, job: impl FnOnce() + Send + 'static) {
+        self.queue.push(Job {
+            work: Box::new(job),
+            room: None,
+        });
     }
 
     /// Has a worker run `job`. The job takes its place in the queue when the future is first polled,
@@ -84,7 +94,7 @@ impl DiskWorkers {
             };
             queue.push(Job {
                 work: Box::new(work),
-                room,
+                room: Some(room),
             });
             result.await.unwrap_or(Err(JobLost::WorkersGone))
         }
@@ -120,7 +130,7 @@ struct Waiting {
 struct Job {
     work: Box<dyn FnOnce() + Send>,
     /// Given back when the job's turn comes.
-    room: OwnedSemaphorePermit,
+    room: Option<OwnedSemaphorePermit>,
 }
 
 impl std::fmt::Debug for Job {
@@ -153,7 +163,7 @@ impl Queue {
     fn work(&self) {
         while let Some(Job { work, room }) = self.next() {
             drop(room);
-            // What is caught here came from dropping a result that nobody waited for.
+            // Nobody waits for what panics here, and the thread goes on.
             let _ = catch_unwind(AssertUnwindSafe(work));
         }
     }
@@ -232,6 +242,24 @@ mod tests {
         let panics = block_on(workers.run(|| panic!("this panic belongs to the test")));
         assert_eq!(panics, Err::<(), _>(JobLost::Panicked));
         assert_eq!(block_on(workers.run(|| 8)), Ok(8));
+    }
+
+    #[test]
+    fn a_job_that_nobody_waits_for_has_its_turn() {
+        let workers = DiskWorkers::new(1, 1).unwrap();
+        let (told, order) = mpsc::channel();
+        for number in 0..8 {
+            let told = told.clone();
+            workers.start(move || {
+                told.send(number).unwrap();
+                assert!(number != 1, "this panic belongs to the test");
+            });
+        }
+        assert_eq!(block_on(workers.run(|| 8)), Ok(8));
+        assert_eq!(
+            order.try_iter().collect::<Vec<_>>(),
+            [0, 1, 2, 3, 4, 5, 6, 7]
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::{Arc, RwLock};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use packhorse_client::download::DownloadError;
 use packhorse_protocol::key::Pin;
 use packhorse_storage::destination::Existing;
 use packhorse_storage::disk::{Disk, DiskCall, DiskHook, Operation, Verdict};
@@ -219,8 +220,16 @@ fn the_end_waits_for_a_page_that_is_being_entered() {
     within(Clock::Real, || async {
         let mut tree = ServedTree::new();
         // It makes a second connection worth it, which goes on with the tree.
-        tree.file("a", noise(1, 8 * MIB)).file("b", "1");
-        tree.directory("c").file("c/x", "2").file("c/y", "3");
+        tree.file("a", noise(1, 8 * MIB));
+        // The first page, and one with more than the job places that makes its directory.
+        tree.page_items = 100;
+        for number in 0..98 {
+            tree.file(&format!("b{number:02}"), "1");
+        }
+        tree.directory("c");
+        for number in 10..90 {
+            tree.file(&format!("c/{number}"), "2");
+        }
         let is_entering = Arc::new(AtomicBool::new(false));
         let (entering, second) = (Arc::clone(&is_entering), Arc::new(Notify::new()));
         let wire = move |connection| {
@@ -268,9 +277,37 @@ fn the_end_waits_for_a_page_that_is_being_entered() {
         assert!(outcome.error.is_some(), "{}", outcome.summary());
         let totals = &outcome.totals;
         let told = count(&totals.files_fetched) + count(&totals.unfinished);
-        assert_eq!((count(&totals.files_seen), told), (4, 4), "{outcome:?}");
+        assert_eq!((count(&totals.files_seen), told), (179, 179), "{outcome:?}");
         let is_told = |path: &str| outcome.unfinished.iter().any(|told| told == path);
-        assert!(is_told("c/x") && is_told("c/y"), "{outcome:?}");
+        assert!(is_told("c/88") && is_told("c/89"), "{outcome:?}");
+    });
+}
+
+/// A defect, which never is to leave anyone waiting.
+#[test]
+fn a_disk_job_that_panics_ends_the_download() {
+    within(Clock::Paused, || async {
+        let on_directory = |call: &DiskCall<'_>| {
+            matches!(call.operation, Operation::CreateDirectory) && call.path.ends_with(b"/c")
+        };
+        let on_write = |call: &DiskCall<'_>| matches!(call.operation, Operation::Write { .. });
+        let panics = || panic!("this panic belongs to the test");
+        let hooks: [Arc<dyn DiskHook>; 2] = [
+            Arc::new(Meddler(on_directory, panics)),
+            Arc::new(Meddler(on_write, panics)),
+        ];
+        for hook in hooks {
+            let mut tree = ServedTree::new();
+            tree.file("a", noise(1, 2 * MIB));
+            tree.directory("c").file("c/x", "2");
+            let mut scene = Scene::with(tree, Script::default());
+            scene.disk = Disk::with_hook(hook);
+            let outcome = scene.run().await;
+            assert!(
+                matches!(outcome.error, Some(DownloadError::Worker)),
+                "{outcome:?}"
+            );
+        }
     });
 }
 
