@@ -1,5 +1,6 @@
 //! What a page has named and no disk job has taken yet.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use packhorse_protocol::session::{Item, Violation};
@@ -13,7 +14,7 @@ const ENTRIES_PER_JOB: usize = 64;
 /// in the middle of the page, are told as unfinished. The plan waits for that.
 pub(crate) struct Entered {
     site: Arc<Site>,
-    entries: Vec<Entry>,
+    entries: VecDeque<Entry>,
 }
 
 impl Entered {
@@ -22,7 +23,7 @@ impl Entered {
         site.plan.handle_job();
         Self {
             site,
-            entries: Vec::new(),
+            entries: VecDeque::new(),
         }
     }
 
@@ -38,11 +39,8 @@ impl Entered {
 
     /// Takes what one disk job places next; `None` if there is no more.
     pub(crate) fn take_batch(&mut self) -> Option<Vec<Entry>> {
-        let rest = self
-            .entries
-            .split_off(self.entries.len().min(ENTRIES_PER_JOB));
-        let batch = std::mem::replace(&mut self.entries, rest);
-        (!batch.is_empty()).then_some(batch)
+        let count = self.entries.len().min(ENTRIES_PER_JOB);
+        (count > 0).then(|| self.entries.drain(..count).collect())
     }
 }
 

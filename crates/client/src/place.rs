@@ -160,7 +160,7 @@ impl Site {
     pub(crate) fn enter_page(
         &self,
         items: Vec<Item>,
-        entries: &mut Vec<Entry>,
+        entries: &mut VecDeque<Entry>,
     ) -> Result<(), Violation> {
         entries.reserve(items.len());
         let mut tree = self.tree();
