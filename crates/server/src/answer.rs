@@ -15,17 +15,18 @@ use packhorse_protocol::message::{
 };
 use packhorse_protocol::path::RelativePath;
 use packhorse_storage::source::{FileState, SourceFile};
+use packhorse_storage::workers::Begun;
 use packhorse_transport::accept::Accept;
 use packhorse_transport::processing::{Work, cores};
 use tokio::io::{AsyncWriteExt, WriteHalf};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::JoinHandle;
 use tracing::{debug, info};
 
 use crate::connection::{ConnectionError, rate};
 use crate::groups::{self, Extent, Opened};
 use crate::measuring;
-use crate::pages::{self, MadePage, OpenTree};
+use crate::pages;
+use crate::pages_ahead::{PageMeans, PagesAhead};
 use crate::queue::RequestQueue;
 use crate::sending::send;
 use crate::serve::Shared;
@@ -35,23 +36,11 @@ pub(crate) struct Answerer<'a, A: Accept> {
     shared: &'a Shared<A>,
     writer: WriteHalf<A::Stream>,
     peer: SocketAddr,
-    trees: BTreeMap<u32, Tree>,
+    trees: BTreeMap<u32, PagesAhead>,
     sent_bytes: u64,
     /// The tree that was asked for last, and when.
     asked: Option<(RelativePath, Instant)>,
     has_measured: bool,
-}
-
-/// A page that is being made ahead of its request.
-type Tree = Ahead<Option<(OpenTree, MadePage)>>;
-
-/// Work that is done ahead; unless it has begun, it is not done once nobody waits for it.
-struct Ahead<T>(JoinHandle<T>);
-
-impl<T> Drop for Ahead<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// The frame of a group, and the memory that it was given if it is read ahead.
@@ -140,9 +129,8 @@ impl<'a, A: Accept> Answerer<'a, A> {
             .await?;
         match opened {
             Ok(tree) => {
-                // The first page is small: it is there soon, and brings on a client that is cut off
-                // again and again.
-                self.make_page(number, tree, None);
+                let pages = PagesAhead::begin(tree, self.page_means());
+                self.trees.insert(number, pages);
                 self.answer_more(number).await
             }
             Err(refusal) => self.refuse(refusal).await,
@@ -151,31 +139,23 @@ impl<'a, A: Accept> Answerer<'a, A> {
 
     async fn answer_more(&mut self, number: u32) -> Result<(), ConnectionError> {
         // A tree that could not be opened stays known to the session until the client closes it.
-        let Some(page) = self.trees.remove(&number) else {
+        let Some(pages) = self.trees.get_mut(&number) else {
             return self.refuse(Refusal::NotFound).await;
         };
-        let mut page = page;
-        let (tree, page) = (&mut page.0)
-            .await
-            .ok()
-            .flatten()
-            .ok_or(ConnectionError::NoWorkers)?;
-        let room = tree.has_content().then(|| self.room_for_page()).flatten();
-        self.make_page(number, tree, room);
+        let page = pages.next().await.ok_or(ConnectionError::NoWorkers)?;
         self.send(&page.frame).await?;
         page.give_back(&self.shared.buffers);
         Ok(())
     }
 
-    /// Begins to make the next page of a tree, a large one if there is `room` for it.
-    fn make_page(&mut self, number: u32, tree: OpenTree, room: Option<OwnedSemaphorePermit>) {
-        let workers = Arc::clone(&self.shared.workers);
-        let buffers = Arc::clone(&self.shared.buffers);
-        let page = tokio::spawn(async move {
-            let made = workers.run(move || pages::next_page(tree, room, &buffers));
-            made.await.ok()
-        });
-        self.trees.insert(number, Ahead(page));
+    fn page_means(&self) -> PageMeans {
+        let shared = self.shared;
+        PageMeans {
+            workers: Arc::clone(&shared.workers),
+            buffers: Arc::clone(&shared.buffers),
+            ahead: Arc::clone(&shared.ahead),
+            ahead_left: (shared.settings.limits.ahead_bytes >> 20) / 2,
+        }
     }
 
     async fn answer_fetch(&mut self, request: FetchRequest) -> Result<(), ConnectionError> {
@@ -327,17 +307,13 @@ impl<'a, A: Accept> Answerer<'a, A> {
                 let group = next.iter().next().expect("the range was not empty");
                 ahead.push_back(self.read_group(&file, group, info.size, permit));
             }
-            let Some(mut group) = ahead.pop_front() else {
+            let Some(group) = ahead.pop_front() else {
                 if range.is_empty() {
                     return Ok(Ok(()));
                 }
                 continue;
             };
-            let (frame, permit) = (&mut group.0)
-                .await
-                .ok()
-                .flatten()
-                .ok_or(ConnectionError::NoWorkers)?;
+            let (frame, permit) = group.await.map_err(|_| ConnectionError::NoWorkers)?;
             match frame {
                 Ok(frame) => {
                     self.send(&frame).await?;
@@ -360,15 +336,6 @@ impl<'a, A: Accept> Answerer<'a, A> {
         self.take_room_ahead().map(Some)
     }
 
-    /// Room for a large page. It may wait for its request for as long as its client likes, so pages
-    /// leave half of the memory to what is on its way.
-    fn room_for_page(&self) -> Option<OwnedSemaphorePermit> {
-        let shared = self.shared;
-        let left = (shared.settings.limits.ahead_bytes >> 20) / 2;
-        let has_room = shared.ahead.available_permits() > left;
-        has_room.then(|| self.take_room_ahead()).flatten()
-    }
-
     /// Room for one more frame that is made ahead of its turn, if all clients together leave any.
     fn take_room_ahead(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.shared.ahead).try_acquire_owned().ok()
@@ -382,15 +349,10 @@ impl<'a, A: Accept> Answerer<'a, A> {
         group: GroupIndex,
         size: u64,
         permit: Option<OwnedSemaphorePermit>,
-    ) -> Ahead<Option<ReadAhead>> {
-        let (file, workers) = (Arc::clone(file), Arc::clone(&self.shared.workers));
-        let buffers = Arc::clone(&self.shared.buffers);
-        Ahead(tokio::spawn(async move {
-            let frame = workers
-                .run(move || groups::frame(&*file, group, size, &buffers))
-                .await;
-            Some((frame.ok()?, permit))
-        }))
+    ) -> Begun<ReadAhead> {
+        let (file, buffers) = (Arc::clone(file), Arc::clone(&self.shared.buffers));
+        let read = move || (groups::frame(&*file, group, size, &buffers), permit);
+        self.shared.workers.begin(read)
     }
 
     /// Sends the hashes of the groups of a range.

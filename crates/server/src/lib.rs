@@ -13,6 +13,7 @@ pub mod limits;
 pub mod listen;
 mod measuring;
 mod pages;
+mod pages_ahead;
 mod plain;
 mod queue;
 mod seen_off;

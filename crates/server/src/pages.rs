@@ -90,10 +90,10 @@ impl MadePage {
 
 /// Makes the next page, a large one if there is `room` for it.
 pub(crate) fn next_page(
-    mut tree: OpenTree,
+    tree: &mut OpenTree,
     room: Option<OwnedSemaphorePermit>,
     buffers: &FrameBuffers,
-) -> (OpenTree, MadePage) {
+) -> MadePage {
     let (target, buffer) = match room {
         Some(_) => (
             CONTENT_PAGE_BYTES,
@@ -101,8 +101,8 @@ pub(crate) fn next_page(
         ),
         None => (PAGE_BYTES, Vec::with_capacity(PAGE_BYTES)),
     };
-    let frame = fill_page(&mut tree, target, buffer);
-    let made = match room {
+    let frame = fill_page(tree, target, buffer);
+    match room {
         Some(_) if frame.len() <= PAGE_BYTES => {
             // It may wait for its request for long.
             let small = MadePage {
@@ -113,8 +113,7 @@ pub(crate) fn next_page(
             small
         }
         room => MadePage { frame, room },
-    };
-    (tree, made)
+    }
 }
 
 /// Makes the frame of the next page in the memory of `buffer`.

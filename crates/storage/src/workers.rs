@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 
 use thiserror::Error;
@@ -84,20 +86,32 @@ impl DiskWorkers {
             let room = Arc::clone(&queue.room);
             let room = room.acquire_owned().await;
             let room = room.map_err(|_| JobLost::WorkersGone)?;
-            let (reply, result) = oneshot::channel();
-            let work = move || {
-                if !reply.is_closed() {
-                    let result = catch_unwind(AssertUnwindSafe(job));
-                    // A future that was dropped meanwhile wants no result.
-                    let _ = reply.send(result.map_err(|_| JobLost::Panicked));
-                }
-            };
-            queue.push(Job {
-                work: Box::new(work),
-                room: Some(room),
-            });
-            result.await.unwrap_or(Err(JobLost::WorkersGone))
+            queue.begin(job, Some(room)).await
         }
+    }
+
+    /// Has a worker run `job`, of which the caller hears. As with [`start`](Self::start), it takes its
+    /// place in the queue at once. One whose future is dropped before it began is not run; one that
+    /// began runs to its end.
+    ///
+    /// # Errors
+    /// The future fails if the job panicked, or the workers are gone.
+    pub fn begin<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Begun<T> {
+        self.queue.begin(job, None)
+    }
+}
+
+/// A job that is in the queue, or runs.
+#[derive(Debug)]
+#[must_use = "the job is not run if this is dropped"]
+pub struct Begun<T>(oneshot::Receiver<Result<T, JobLost>>);
+
+impl<T> Future for Begun<T> {
+    type Output = Result<T, JobLost>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = Pin::new(&mut self.0).poll(context);
+        result.map(|result| result.unwrap_or(Err(JobLost::WorkersGone)))
     }
 }
 
@@ -140,6 +154,26 @@ impl std::fmt::Debug for Job {
 }
 
 impl Queue {
+    fn begin<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Begun<T> {
+        let (reply, result) = oneshot::channel();
+        let work = move || {
+            if !reply.is_closed() {
+                let result = catch_unwind(AssertUnwindSafe(job));
+                // A future that was dropped meanwhile wants no result.
+                let _ = reply.send(result.map_err(|_| JobLost::Panicked));
+            }
+        };
+        self.push(Job {
+            work: Box::new(work),
+            room,
+        });
+        Begun(result)
+    }
+
     fn push(&self, job: Job) {
         let mut waiting = self.lock();
         if !waiting.is_closed {
@@ -190,7 +224,7 @@ mod tests {
     use std::pin::pin;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
-    use std::task::{Context, Poll, Wake, Waker};
+    use std::task::{Wake, Waker};
 
     use super::*;
 
@@ -286,6 +320,32 @@ mod tests {
         free.send(()).unwrap();
         block_on(blocking).unwrap();
         assert_eq!(block_on(has_no_room), Ok(0), "the dropped job ran");
+    }
+
+    #[test]
+    fn a_begun_job_waits_for_no_room_and_is_not_run_for_nobody() {
+        let workers = DiskWorkers::new(1, 1).unwrap();
+        let (free, blocked) = mpsc::channel::<()>();
+        let (told, order) = mpsc::channel();
+        let numbered = |number| {
+            let told = told.clone();
+            workers.begin(move || told.send(number).unwrap())
+        };
+        let blocking = workers.begin(move || blocked.recv());
+        let (first, dropped, last) = (numbered(0), numbered(1), numbered(2));
+        drop(dropped);
+        free.send(()).unwrap();
+        assert_eq!(block_on(blocking), Ok(Ok(())));
+        assert_eq!((block_on(first), block_on(last)), (Ok(()), Ok(())));
+        assert_eq!(order.try_iter().collect::<Vec<_>>(), [0, 2]);
+        let panics = workers.begin(|| panic!("this panic belongs to the test"));
+        assert_eq!(block_on(panics), Err::<(), _>(JobLost::Panicked));
+        let never = {
+            let workers = DiskWorkers::new(1, 1).unwrap();
+            workers.queue.close();
+            workers.begin(|| ())
+        };
+        assert_eq!(block_on(never), Err(JobLost::WorkersGone));
     }
 
     #[test]

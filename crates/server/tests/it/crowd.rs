@@ -1,15 +1,17 @@
 //! Many clients that ask for a lot and take nothing. (THREATS 9.)
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use packhorse_protocol::message::Request;
+use packhorse_protocol::message::{MeasureWhat, Request};
 use packhorse_protocol::session::{Answer, Item};
 use packhorse_server::Limits;
 use packhorse_storage::disk::{Disk, Operation, Verdict};
+use tokio::sync::oneshot;
 
 use crate::client::{Client, read, tree, tree_inline};
+use crate::measuring::{measure, measurer};
 use crate::served::{Clock, Served, Setup, Tree, disk_with, within};
 
 const MIB: u64 = 1 << 20;
@@ -139,6 +141,59 @@ fn pages_are_made_one_ahead_and_no_more() {
         // Who leaves has nothing more done for it.
         drop(clients);
         assert_eq!(work.settled(&served).await.1, statuses);
+        served.expect_good_service().await;
+    });
+}
+
+/// The next page's turn comes when its tree has been closed.
+#[test]
+fn no_page_of_a_closed_tree_is_made() {
+    within(Clock::Real, || async {
+        let (finish_first, first) = mpsc::channel::<()>();
+        let (begun, first_begun) = oneshot::channel::<()>();
+        let gate = Mutex::new(Some((begun, first)));
+        let statuses = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&statuses);
+        let disk = disk_with(move |call| {
+            if matches!(call.operation, Operation::Status) {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+            if call.path.ends_with(b"0100")
+                && let Some((begun, first)) = gate.lock().unwrap().take()
+            {
+                begun.send(()).unwrap();
+                first.recv().unwrap();
+            }
+            Ok(Verdict::Proceed)
+        });
+        let content = Tree::new().directory("d");
+        for n in 0..9000 {
+            std::fs::write(content.at(format!("{n:04}")), "").unwrap();
+        }
+        let setup = Setup {
+            disk,
+            threads: 1,
+            ..Setup::default()
+        };
+        let served = setup.serve(content);
+        let mut client = measurer(&served).await;
+        client.ask(&tree(1, "")).await;
+        // What is to keep the thread busy afterwards stands in the queue before the second page.
+        first_begun.await.unwrap();
+        let (free, busy) = mpsc::channel::<()>();
+        let blocking = served.workers.begin(move || busy.recv().unwrap());
+        finish_first.send(()).unwrap();
+        assert!(matches!(client.answer().await, Answer::Page(page) if !page.ended));
+        client.ask(&Request::CloseTree { tree: 1 }).await;
+        // It is closed once what comes behind it is answered, which takes no disk.
+        let answer = client.asked(&measure(MeasureWhat::Path, 0)).await;
+        assert!(matches!(answer, Answer::Measured(_)), "{answer:?}");
+        let before = statuses.load(Ordering::Relaxed);
+        assert!(before > 100, "the first page");
+        free.send(()).unwrap();
+        blocking.await.unwrap();
+        served.take_turns().await;
+        assert_eq!(statuses.load(Ordering::Relaxed), before);
         served.expect_good_service().await;
     });
 }

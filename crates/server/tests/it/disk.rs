@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use packhorse_protocol::entry::Refusal;
@@ -255,5 +255,48 @@ fn files_that_vanish_leave_no_empty_page() {
             answer = client.asked(&Request::More { tree: 1 }).await;
         }
         assert_eq!(items, 2, "the two directories");
+    });
+}
+
+/// Whether anybody waits for the page by then, or asks for it only afterwards.
+#[test]
+fn a_page_whose_job_panics_ends_its_connection_alone() {
+    within(Clock::Real, || async {
+        let panics_at = Arc::new(AtomicU64::new(0));
+        let at = Arc::clone(&panics_at);
+        let setup = Setup {
+            disk: disk_with(move |call| {
+                let name = format!("{:04}", at.load(Ordering::Relaxed));
+                let is_bad = matches!(call.operation, Operation::Status)
+                    && call.path.ends_with(name.as_bytes());
+                assert!(!is_bad, "this panic belongs to the test");
+                Ok(Verdict::Proceed)
+            }),
+            ..Setup::default()
+        };
+        let content = Tree::new().directory("d");
+        for n in 1..9000 {
+            std::fs::write(content.at(format!("{n:04}")), "x").unwrap();
+        }
+        let served = setup.serve(content);
+        // In the first page, and in the second, which nobody, or somebody, has asked for by then.
+        for (bad, pages, is_asked_before) in [(7, 0, false), (6000, 1, false), (6000, 1, true)] {
+            panics_at.store(bad, Ordering::Relaxed);
+            let mut client = served.admitted().await;
+            client.ask(&tree(1, "")).await;
+            if is_asked_before {
+                client.ask(&Request::More { tree: 1 }).await;
+            }
+            for _ in 0..pages {
+                assert!(matches!(client.answer().await, Answer::Page(page) if !page.ended));
+            }
+            if pages > 0 && !is_asked_before {
+                served.take_turns().await;
+                client.ask(&Request::More { tree: 1 }).await;
+            }
+            client.expect_closed("a job has panicked").await;
+            panics_at.store(0, Ordering::Relaxed);
+            served.expect_good_service().await;
+        }
     });
 }

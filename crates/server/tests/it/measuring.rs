@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use crate::client::Client;
 use crate::served::{Clock, Served, Setup, Tree, within};
 
-fn measure(what: MeasureWhat, groups: u64) -> Request {
+pub(crate) fn measure(what: MeasureWhat, groups: u64) -> Request {
     Request::Measure(MeasureRequest { what, groups })
 }
 
 /// A client that has said that it measures.
-async fn measurer(served: &Served) -> Client {
+pub(crate) async fn measurer(served: &Served) -> Client {
     let mut client = served.arrive();
     client.session = ClientSession::new(None, client.binding).with_features(FEATURE_MEASURE);
     client.greet().await;

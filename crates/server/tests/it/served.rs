@@ -61,7 +61,7 @@ pub(crate) struct Served {
     pub(crate) road: Road,
     pub(crate) stop: Stop,
     pub(crate) running: JoinHandle<()>,
-    workers: Arc<DiskWorkers>,
+    pub(crate) workers: Arc<DiskWorkers>,
     threads: usize,
     tree: Tree,
     token: Option<Token>,
