@@ -123,10 +123,7 @@ impl Scene {
         line: Option<&'static str>,
     ) -> anyhow::Result<Setting> {
         let root = self.data().join(set.name());
-        if self.destination.exists() {
-            fs::remove_dir_all(&self.destination).context("cannot empty the destination")?;
-        }
-        fs::create_dir_all(&self.destination).context("cannot make the destination")?;
+        self.empty_destination()?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let show = |path: PathBuf| path.display().to_string();
         let name = file.unwrap_or("");
@@ -153,16 +150,23 @@ impl Scene {
         })
     }
 
-    /// Fills `bytes` of memory at the destination and gives them back. Memory that a virtual machine
-    /// has not used for some seconds may have gone back to its host, and to have it again can take
-    /// longer than what is measured.
+    /// Fills the destination with `bytes`, which are given back when it is emptied, right before the
+    /// run. Memory that a virtual machine has not used for a moment may have gone back to its host,
+    /// and to have it again can take longer than what is measured.
     pub(super) fn use_memory(&self, bytes: u64) -> anyhow::Result<()> {
-        let path = self.destination.with_extension("memory");
-        let mut file = File::create(&path)?;
+        self.empty_destination()?;
+        let mut file = File::create(self.destination.join("memory"))?;
         let zeros = vec![0; 1 << 20];
-        let filled = (0..bytes.div_ceil(1 << 20)).try_for_each(|_| file.write_all(&zeros));
-        fs::remove_file(&path)?;
-        filled.context("there is too little memory for the destination")
+        (0..bytes.div_ceil(1 << 20))
+            .try_for_each(|_| file.write_all(&zeros))
+            .context("there is too little memory for the destination")
+    }
+
+    fn empty_destination(&self) -> anyhow::Result<()> {
+        if self.destination.exists() {
+            fs::remove_dir_all(&self.destination).context("cannot empty the destination")?;
+        }
+        fs::create_dir_all(&self.destination).context("cannot make the destination")
     }
 
     /// Runs `peer` once, from a fresh server to the client's end.
