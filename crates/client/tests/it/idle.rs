@@ -328,8 +328,10 @@ fn a_server_that_greets_and_takes_no_requests_is_dialled_ever_more_seldom() {
                 greeting_only()
             }
         });
+        // However far ahead the second one asks, something is left for the first, which else would
+        // not be dialled.
         let mut tree = ServedTree::new();
-        tree.file("f", noise(1, 32 * MIB));
+        tree.file("f", noise(1, 96 * MIB));
         let scene = Scene::with(tree.clone(), script);
         let scene = scene.settings(|settings| settings.connections = Some(2));
         let outcome = scene.run().await;
